@@ -1,0 +1,3 @@
+//! A reverse proxy with every connection policy on.
+
+fn main() {}
