@@ -1,0 +1,212 @@
+//! The connection handle: counts, idleness, closing and wake-ups.
+
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
+
+use http::{Request, Version};
+use tower_conn_core::{CloseReason, Connection, Exchange, Side, StampTable};
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn waker() -> (Arc<Wakes>, Waker) {
+    let wakes = Arc::new(Wakes::default());
+    (wakes.clone(), wakes.into())
+}
+
+#[test]
+fn a_new_connection_is_open_and_idle() {
+    let connection = Connection::server();
+    assert_eq!(connection.side(), Side::Server);
+    assert!(connection.is_idle() && !connection.is_closing() && !connection.is_closed());
+    assert_eq!(connection.version(), None);
+    assert_eq!(connection.close_reason(), None);
+    assert_ne!(connection.id(), Connection::server().id());
+}
+
+#[test]
+fn exchanges_are_numbered_and_counted_once() {
+    let connection = Connection::client();
+    let first = connection.begin().expect("open");
+    let second = connection.begin().expect("open");
+    assert_eq!((first.number(), second.number()), (1, 2));
+    drop(first);
+    assert_eq!(connection.exchanges_open(), 1);
+    assert_eq!(connection.exchanges_begun(), 2);
+    assert_eq!(connection.exchanges_finished(), 1);
+    assert!(!connection.is_idle());
+    drop(second);
+    assert!(connection.is_idle());
+}
+
+#[test]
+fn stacked_layers_begin_the_exchange_of_a_request_once() {
+    let connection = Connection::server();
+    let mut request = Request::new(());
+    assert!(
+        Exchange::begin_once(request.extensions_mut()).is_none(),
+        "no connection, no exchange"
+    );
+
+    request.extensions_mut().insert(connection.clone());
+    let outer = Exchange::begin_once(request.extensions_mut()).expect("the outermost begins");
+    assert!(Exchange::begin_once(request.extensions_mut()).is_none());
+    let seen = Connection::of(request.extensions()).expect("still there");
+    assert_eq!(seen.exchange_number(), NonZeroU32::new(1));
+    assert_eq!(*seen, connection);
+    assert_eq!(
+        connection.exchange_number(),
+        None,
+        "the number belongs to the request's handle"
+    );
+    drop(outer);
+    assert_eq!(connection.exchanges_finished(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_time_starts_when_the_last_exchange_ends() {
+    let connection = Connection::server();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    assert_eq!(connection.idle_for(), Some(Duration::from_secs(3)));
+    let exchange = connection.begin().expect("open");
+    assert_eq!(connection.idle_for(), None);
+    tokio::time::advance(Duration::from_secs(60)).await;
+    drop(exchange);
+    assert_eq!(connection.idle_for(), Some(Duration::ZERO));
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(connection.idle_for(), Some(Duration::from_secs(5)));
+    assert_eq!(connection.age(), Duration::from_secs(68));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_connection_idle_long_enough_is_claimed() {
+    let connection = Connection::server();
+    tokio::time::advance(Duration::from_secs(9)).await;
+    assert!(!connection.close_if_idle(Duration::from_secs(10), CloseReason::Idle));
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert!(connection.head_started());
+    assert!(
+        !connection.close_if_idle(Duration::from_secs(10), CloseReason::Idle),
+        "a head has begun"
+    );
+    connection.head_abandoned();
+    assert!(connection.close_if_idle(Duration::from_secs(10), CloseReason::Idle));
+    assert!(
+        !connection.close_if_idle(Duration::ZERO, CloseReason::Idle),
+        "closed once"
+    );
+    assert!(!connection.head_started());
+    let closed = connection.begin().expect_err("closed");
+    assert_eq!(closed.reason(), Some(CloseReason::Idle));
+}
+
+#[test]
+fn a_slot_of_a_table_follows_its_connection() {
+    let table = Arc::new(StampTable::new(2, Duration::from_secs(1)));
+    let at = |tick| NonZeroU32::new(tick).expect("a tick");
+    let connection = Connection::builder(Side::Server)
+        .stamp(table.clone(), 1)
+        .build();
+    assert_eq!(table.idle_since(1), Some(at(1)));
+    let exchange = connection.begin().expect("open");
+    assert_eq!(table.idle_since(1), None);
+    table.advance_to(at(7));
+    drop(exchange);
+    assert_eq!(table.due(at(7)).collect::<Vec<_>>(), [1]);
+    table.advance_to(at(9));
+    assert_eq!(connection.idle_for(), Some(Duration::from_secs(2)));
+    assert!(connection.close_if_idle(Duration::from_secs(2), CloseReason::Idle));
+    drop(connection);
+    assert_eq!(table.idle_since(1), None, "the slot is free again");
+}
+
+#[test]
+fn the_first_reason_stands() {
+    let connection = Connection::server();
+    assert!(connection.request_close(CloseReason::MaxAge));
+    assert!(!connection.request_close(CloseReason::Draining));
+    assert!(connection.is_closing() && !connection.is_closed());
+    let exchange = connection
+        .begin()
+        .expect("a request that is already here is served");
+    assert_eq!(
+        connection.close_once(CloseReason::PeerReset),
+        Some(CloseReason::MaxAge)
+    );
+    assert_eq!(
+        connection.close_once(CloseReason::PeerReset),
+        None,
+        "a close is counted once"
+    );
+    assert_eq!(
+        connection.close(CloseReason::PeerReset),
+        CloseReason::MaxAge
+    );
+    drop(exchange);
+    assert_eq!(connection.exchanges_finished(), 1);
+}
+
+#[test]
+fn the_driver_is_woken_by_the_request_and_by_the_end_of_the_last_exchange() {
+    let connection = Connection::server();
+    let (wakes, waker) = waker();
+    let mut cx = Context::from_waker(&waker);
+    let exchange = connection.begin().expect("open");
+    assert_eq!(connection.poll_close(&mut cx), Poll::Pending);
+
+    connection.request_close(CloseReason::Draining);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(
+        connection.poll_close(&mut cx),
+        Poll::Ready(CloseReason::Draining)
+    );
+    assert_eq!(connection.poll_drained(&mut cx), Poll::Pending);
+
+    drop(exchange);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+    assert_eq!(
+        connection.poll_drained(&mut cx),
+        Poll::Ready(CloseReason::Draining)
+    );
+    assert!(connection.begin().is_err(), "drained means closed");
+}
+
+#[test]
+fn an_open_connection_wakes_nobody() {
+    let connection = Connection::server();
+    let (wakes, waker) = waker();
+    assert_eq!(
+        connection.poll_drained(&mut Context::from_waker(&waker)),
+        Poll::Pending
+    );
+    drop(connection.begin());
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn the_last_version_seen_is_kept() {
+    let connection = Connection::client();
+    for version in [Version::HTTP_11, Version::HTTP_10, Version::HTTP_2] {
+        connection.saw_version(version);
+        assert_eq!(connection.version(), Some(version));
+    }
+}
+
+#[test]
+fn the_handle_can_travel() {
+    fn assert_traits<T: Clone + Send + Sync + Unpin + 'static>() {}
+    assert_traits::<Connection>();
+    fn assert_guard<T: Send + Sync + 'static>() {}
+    assert_guard::<Exchange>();
+    let text = format!("{:?}", Connection::server());
+    assert!(text.contains("Server"), "{text}");
+}
