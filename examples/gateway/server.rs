@@ -1,0 +1,71 @@
+//! Accepts clients and serves each through the policy stack.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tower::ServiceBuilder;
+
+use crate::args::Args;
+use crate::forward::{Forward, Upstream};
+
+/// Serves until `stop` resolves, then drains.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    args: &Args,
+    upstream: Upstream,
+    stop: impl Future<Output = ()>,
+) {
+    let forward = Forward::new(args, upstream);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .half_close(true)
+        .header_read_timeout(args.idle_timeout.0);
+    builder.http2().timer(TokioTimer::new());
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            stream = accept(&listener) => stream,
+            () = &mut stop => break,
+        };
+        let forward = Arc::clone(&forward);
+        let service = ServiceBuilder::new().service_fn(move |request: Request<Incoming>| {
+            let forward = Arc::clone(&forward);
+            async move { Ok::<_, Infallible>(forward.call(request).await) }
+        });
+        let connection = builder
+            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+            .into_owned();
+        tokio::spawn(graceful.watch(connection));
+    }
+    drop(listener);
+    let drained = graceful.shutdown();
+    match args.drain_timeout.0 {
+        Some(limit) => drop(tokio::time::timeout(limit, drained).await),
+        None => drained.await,
+    }
+}
+
+/// The next client. Running out of file descriptors is waited out, not spun on.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                // A failure means that the client is gone already; serving it will find that out.
+                let _ = stream.set_nodelay(true);
+                return stream;
+            }
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    }
+}

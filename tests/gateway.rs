@@ -1,0 +1,147 @@
+//! The gateway example as a newcomer meets it: started, curled, stopped.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// The gateway, killed when dropped.
+struct Gateway {
+    child: Child,
+    addr: String,
+}
+
+impl Gateway {
+    fn start(flags: &[&str]) -> Self {
+        let mut path = std::env::current_exe().expect("a test binary");
+        path.pop();
+        path.pop();
+        path.push("examples/gateway");
+        let mut child = Command::new(path)
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("cargo builds the examples with the tests");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("one line when it listens");
+        let addr = line
+            .strip_prefix("listening on http://")
+            .and_then(|rest| rest.split(',').next())
+            .unwrap_or_else(|| panic!("unexpected line {line:?}"))
+            .to_owned();
+        Self { child, addr }
+    }
+
+    async fn exchange(&self, request: &str) -> String {
+        let mut stream = TcpStream::connect(&self.addr).await.expect("connects");
+        stream.write_all(request.as_bytes()).await.expect("writes");
+        let mut response = String::new();
+        stream
+            .read_to_string(&mut response)
+            .await
+            .expect("reads to the end");
+        response
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[tokio::test]
+async fn the_first_command_answers_a_curl() {
+    let gateway = Gateway::start(&[]);
+    let response = gateway
+        .exchange("GET /hello HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n")
+        .await;
+    assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    assert!(response.contains("GET /hello HTTP/1.1"), "{response}");
+    assert!(response.contains("host: a.example"), "{response}");
+}
+
+#[tokio::test]
+async fn a_refused_upstream_is_a_502_and_keeps_the_connection() {
+    let refused = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let upstream = format!("http://{}", refused.local_addr().expect("bound"));
+    drop(refused);
+    let gateway = Gateway::start(&["--upstream", &upstream, "--retries", "0"]);
+    let response = gateway
+        .exchange(
+            "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+    assert_eq!(
+        response.matches("HTTP/1.1 502 Bad Gateway\r\n").count(),
+        2,
+        "{response}"
+    );
+    assert!(
+        response.contains("the upstream cannot be reached\n"),
+        "{response}"
+    );
+}
+
+#[tokio::test]
+async fn a_silent_upstream_is_a_504_and_keeps_the_connection() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let upstream = format!("http://{}", silent.local_addr().expect("bound"));
+    let gateway = Gateway::start(&[
+        "--upstream",
+        &upstream,
+        "--request-timeout",
+        "100ms",
+        "--retries",
+        "0",
+    ]);
+    let response = gateway
+        .exchange(
+            "GET /1 HTTP/1.1\r\nHost: a\r\n\r\nGET /2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+        )
+        .await;
+    assert_eq!(
+        response.matches("HTTP/1.1 504 Gateway Timeout\r\n").count(),
+        2,
+        "{response}"
+    );
+    assert!(
+        response.contains("the upstream did not answer in time\n"),
+        "{response}"
+    );
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_a_413() {
+    let gateway = Gateway::start(&["--max-body", "10"]);
+    let announced = gateway
+        .exchange("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\nConnection: close\r\n\r\nhello world")
+        .await;
+    assert!(announced.starts_with("HTTP/1.1 413 "), "{announced}");
+    let streamed = gateway
+        .exchange(
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+             b\r\nhello world\r\n0\r\n\r\n",
+        )
+        .await;
+    assert!(streamed.starts_with("HTTP/1.1 413 "), "{streamed}");
+}
+
+#[test]
+fn a_wrong_flag_is_explained() {
+    let mut gateway = std::env::current_exe().expect("a test binary");
+    gateway.pop();
+    gateway.pop();
+    let output = Command::new(gateway.join("examples/gateway"))
+        .args(["--upstream", "https://a.example/path"])
+        .output()
+        .expect("runs");
+    assert!(!output.status.success());
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(text.contains("expected http://HOST:PORT"), "{text}");
+}
