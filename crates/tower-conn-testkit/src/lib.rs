@@ -1,0 +1,24 @@
+//! What the tests of this workspace share. Not published.
+//!
+//! - [`raw`]: an HTTP/1 client on exact bytes over real sockets (or any stream).
+//! - [`peer`]: a scripted HTTP/1 server on exact bytes, which records what it saw.
+//! - [`vectors`]: test vectors from `.jsonl` files.
+
+pub mod peer;
+pub mod raw;
+pub mod vectors;
+
+use std::any::Any;
+
+/// The message of a panic.
+pub(crate) fn panic_text(payload: &(dyn Any + Send)) -> String {
+    payload
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| {
+            payload
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+        })
+        .unwrap_or_else(|| "a panic without a message".to_owned())
+}
