@@ -2,10 +2,16 @@
 //!
 //! - [`raw`]: an HTTP/1 client on exact bytes over real sockets (or any stream).
 //! - [`peer`]: a scripted HTTP/1 server on exact bytes, which records what it saw.
+//! - [`service`]: an inner service that panics when it is called unready or twice on one readiness.
+//! - [`body`]: a body of scripted frames, trailers, errors, waits and drops.
+//! - [`contract`]: one function per contract that every layer and every body wrapper keeps.
 //! - [`vectors`]: test vectors from `.jsonl` files.
 
+pub mod body;
+pub mod contract;
 pub mod peer;
 pub mod raw;
+pub mod service;
 pub mod vectors;
 
 use std::any::Any;
