@@ -11,7 +11,8 @@ use http_body::Body;
 
 use super::{
     BodyRules,
-    drive::{BoxError, Until, Wakes, compare},
+    drive::{BoxError, Until, compare},
+    task::Wakes,
 };
 use crate::body::{BodyProbe, Hint, Script, ScriptedBody};
 

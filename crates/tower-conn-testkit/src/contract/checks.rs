@@ -1,26 +1,16 @@
 //! The layer contract over any service that a layer made around a probe.
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::future::poll_fn;
 
 use http::Request;
-use tokio::{task::yield_now, time::timeout};
+use tokio::task::yield_now;
 use tower_service::Service;
 
+use super::task::{TURNS, Task, patiently};
 use crate::{
     body::ScriptedBody,
     service::{Outcome, Readiness, ServiceProbe, TestError},
 };
-
-/// How long a layer may take for anything. On a paused clock, that is a day's waiting at no cost.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// How often a pending future is given another turn before it is taken to be waiting for the probe.
-const TURNS: usize = 32;
 
 /// In what a layer differs from the plain contract.
 #[derive(Clone, Copy, Debug, Default)]
@@ -58,30 +48,28 @@ where
         probe.set_readiness(Readiness::Pending);
         if self.rules.readies_in_future {
             ready(&mut service).await;
-            let mut response = Box::pin(service.call((self.request)()));
-            stays_pending(
-                response.as_mut(),
-                "the inner service is not ready, yet the response is",
-            )
-            .await;
+            let mut response = Task::new(service.call((self.request)()));
+            response
+                .stays_pending("the inner service is not ready, yet the response is")
+                .await;
             assert_eq!(probe.calls(), 0, "the inner service was called unready");
             probe.set_readiness(Readiness::Ready);
             succeed(response).await;
             return;
         }
-        let mut waiting = Box::pin(poll_fn(|cx| service.poll_ready(cx)));
-        stays_pending(
-            waiting.as_mut(),
-            "the inner service is not ready, yet the layer's is",
-        )
-        .await;
+        let mut waiting = Task::new(poll_fn(|cx| service.poll_ready(cx)));
+        waiting
+            .stays_pending("the inner service is not ready, yet the layer's is")
+            .await;
         probe.set_readiness(Readiness::Ready);
-        let woken = patiently(waiting, "poll_ready was not woken by the inner service").await;
+        let woken = waiting
+            .finish("poll_ready was not woken by the inner service")
+            .await;
         assert!(
             woken.is_ok(),
             "poll_ready fails, though the inner service is ready"
         );
-        succeed(service.call((self.request)())).await;
+        succeed(Task::new(service.call((self.request)()))).await;
     }
 
     async fn failed_readiness_is_passed_on(&self) {
@@ -123,7 +111,7 @@ where
             ready(&mut service).await;
             ready(&mut service).await;
             let readied = probe.readied();
-            let response = service.call((self.request)());
+            let response = Task::new(service.call((self.request)()));
             succeed(response).await;
             if self.rules.may_repeat {
                 assert!(probe.calls() >= nth, "the inner service was not called");
@@ -131,7 +119,7 @@ where
                 assert_eq!(
                     probe.calls(),
                     nth,
-                    "{nth} requests should be as many inner calls"
+                    "the inner calls (left) are not as many as the requests"
                 );
             }
             if !self.rules.readies_in_future && !self.rules.may_repeat {
@@ -148,19 +136,15 @@ where
         let (mut service, probe) = (self.make)();
         probe.set_outcome(Outcome::Pending);
         ready(&mut service).await;
-        let mut first = Box::pin(service.call((self.request)()));
-        stays_pending(
-            first.as_mut(),
-            "a response without one from the inner service",
-        )
-        .await;
+        let mut first = Task::new(service.call((self.request)()));
+        first
+            .stays_pending("a response without one from the inner service")
+            .await;
         ready(&mut service).await;
-        let mut second = Box::pin(service.call((self.request)()));
-        stays_pending(
-            second.as_mut(),
-            "a response without one from the inner service",
-        )
-        .await;
+        let mut second = Task::new(service.call((self.request)()));
+        second
+            .stays_pending("a response without one from the inner service")
+            .await;
         probe.set_outcome(Outcome::Respond);
         // The later one first: neither may depend on the other's polls.
         succeed(second).await;
@@ -171,12 +155,10 @@ where
         let (mut service, probe) = (self.make)();
         probe.set_outcome(Outcome::Pending);
         ready(&mut service).await;
-        let mut response = Box::pin(service.call((self.request)()));
-        stays_pending(
-            response.as_mut(),
-            "a response without one from the inner service",
-        )
-        .await;
+        let mut response = Task::new(service.call((self.request)()));
+        response
+            .stays_pending("a response without one from the inner service")
+            .await;
         assert_eq!(probe.in_flight(), 1, "the inner call is not under way");
         probe.set_outcome(Outcome::Respond);
         succeed(response).await;
@@ -203,19 +185,17 @@ where
         // A failed exchange says nothing about the service.
         probe.set_outcome(Outcome::Respond);
         ready(&mut service).await;
-        succeed(service.call((self.request)())).await;
+        succeed(Task::new(service.call((self.request)()))).await;
     }
 
     async fn a_dropped_response_is_dropped_inside(&self) {
         let (mut service, probe) = (self.make)();
         probe.set_outcome(Outcome::Pending);
         ready(&mut service).await;
-        let mut response = Box::pin(service.call((self.request)()));
-        stays_pending(
-            response.as_mut(),
-            "a response without one from the inner service",
-        )
-        .await;
+        let mut response = Task::new(service.call((self.request)()));
+        response
+            .stays_pending("a response without one from the inner service")
+            .await;
         drop(response);
         if !self.rules.may_detach {
             for _ in 0..TURNS {
@@ -229,7 +209,7 @@ where
         }
         probe.set_outcome(Outcome::Respond);
         ready(&mut service).await;
-        succeed(service.call((self.request)())).await;
+        succeed(Task::new(service.call((self.request)()))).await;
     }
 }
 
@@ -250,7 +230,7 @@ where
         for _ in 0..3 {
             let mut oneshot = service.clone();
             ready(&mut oneshot).await;
-            succeed(oneshot.call((self.request)())).await;
+            succeed(Task::new(oneshot.call((self.request)()))).await;
         }
         assert!(probe.calls() >= 3, "the inner service was not called");
     }
@@ -261,17 +241,17 @@ where
         let mut clone = service.clone();
         for _ in 0..2 {
             ready(&mut clone).await;
-            succeed(clone.call((self.request)())).await;
+            succeed(Task::new(clone.call((self.request)()))).await;
         }
         // Ready since before the clone was made.
-        succeed(service.call((self.request)())).await;
+        succeed(Task::new(service.call((self.request)()))).await;
         let mut clones = [service.clone(), clone.clone()];
         for clone in &mut clones {
             ready(clone).await;
         }
         drop(service);
         for mut clone in clones {
-            succeed(clone.call((self.request)())).await;
+            succeed(Task::new(clone.call((self.request)()))).await;
         }
     }
 }
@@ -287,30 +267,11 @@ where
     }
 }
 
-async fn succeed<T, E: TestError>(response: impl Future<Output = Result<T, E>>) {
-    let result = patiently(
-        response,
-        "the response does not come, though the inner one has",
-    )
-    .await;
+async fn succeed<T, E: TestError>(response: Task<impl Future<Output = Result<T, E>>>) {
+    let result = response
+        .finish("the response does not come, though the inner one has")
+        .await;
     if let Err(error) = result {
         panic!("the response is error {}", error.id());
-    }
-}
-
-pub(super) async fn patiently<F: Future>(future: F, otherwise: &str) -> F::Output {
-    match timeout(PATIENCE, future).await {
-        Ok(output) => output,
-        Err(_) => panic!("{otherwise}"),
-    }
-}
-
-/// Polls a future some times, with turns for the other tasks between.
-async fn stays_pending<F: Future>(mut future: Pin<&mut F>, otherwise: &str) {
-    for _ in 0..TURNS {
-        let pending =
-            poll_fn(|cx: &mut Context<'_>| Poll::Ready(future.as_mut().poll(cx).is_pending()));
-        assert!(pending.await, "{otherwise}");
-        yield_now().await;
     }
 }

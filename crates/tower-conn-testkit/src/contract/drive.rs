@@ -2,19 +2,17 @@
 
 use std::{
     error::Error,
+    fmt,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    task::{Context, Poll, Wake, Waker},
+    sync::Arc,
+    task::{Context, Poll, Waker},
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body::Body;
 
-use super::BodyRules;
+use super::{BodyRules, task::Wakes};
 use crate::body::{ScriptError, ScriptedBody};
 
 pub(super) type BoxError = Box<dyn Error + Send + Sync>;
@@ -31,7 +29,7 @@ pub(super) enum Until {
 }
 
 /// What a poll came to, in a form that can be compared.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 enum Got {
     Data(Bytes),
     Trailers(HeaderMap),
@@ -39,19 +37,22 @@ enum Got {
     End,
 }
 
-/// Counts wakes.
-#[derive(Default)]
-pub(super) struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
-impl Wakes {
-    pub(super) fn count(&self) -> usize {
-        self.0.load(Ordering::SeqCst)
+impl fmt::Debug for Got {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) if data.len() > 64 => {
+                write!(
+                    f,
+                    "{} bytes that begin with {:?}",
+                    data.len(),
+                    data.slice(..8)
+                )
+            }
+            Self::Data(data) => write!(f, "data {data:?}"),
+            Self::Trailers(trailers) => write!(f, "trailers {trailers:?}"),
+            Self::Error(id) => write!(f, "error {id}"),
+            Self::End => f.write_str("the end"),
+        }
     }
 }
 

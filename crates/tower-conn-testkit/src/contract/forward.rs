@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use tower_layer::Layer;
 use tower_service::Service;
 
-use super::{BodyRules, body::Scenario, checks::patiently, drive::BoxError};
+use super::{BodyRules, body::Scenario, drive::BoxError, task::patiently};
 use crate::{
     body::ScriptedBody,
     service::{Handler, NamedError, ProbeService},

@@ -31,6 +31,7 @@ mod drive;
 mod forward;
 mod layer;
 mod rules;
+mod task;
 
 pub use self::{
     body::{BodyContract, assert_body_forwarding},
