@@ -1,6 +1,8 @@
 //! Accepts clients and serves each through the policy stack.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +14,8 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
+use tower_conn_core::{Connection, Side};
+use tower_keep_alive::KeepAliveLayer;
 
 use crate::args::Args;
 use crate::forward::{Forward, Upstream};
@@ -24,6 +28,10 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()>,
 ) {
     let forward = Forward::new(args, upstream);
+    let keep_alive = KeepAliveLayer::new()
+        .idle_timeout(args.idle_timeout.0)
+        .max_requests(NonZeroU32::new(args.max_requests))
+        .max_age(args.max_age.0);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -34,15 +42,22 @@ pub(crate) async fn serve(
     let graceful = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
-        let stream = tokio::select! {
-            stream = accept(&listener) => stream,
+        let (stream, peer) = tokio::select! {
+            accepted = accept(&listener) => accepted,
             () = &mut stop => break,
         };
         let forward = Arc::clone(&forward);
-        let service = ServiceBuilder::new().service_fn(move |request: Request<Incoming>| {
-            let forward = Arc::clone(&forward);
-            async move { Ok::<_, Infallible>(forward.call(request).await) }
-        });
+        let handle = Connection::builder(Side::Server).peer_addr(peer).build();
+        let service = ServiceBuilder::new()
+            .map_request(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(handle.clone());
+                request
+            })
+            .layer(keep_alive.clone())
+            .service_fn(move |request| {
+                let forward = Arc::clone(&forward);
+                async move { Ok::<_, Infallible>(forward.call(request).await) }
+            });
         let connection = builder
             .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
             .into_owned();
@@ -57,13 +72,13 @@ pub(crate) async fn serve(
 }
 
 /// The next client. Running out of file descriptors is waited out, not spun on.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // A failure means that the client is gone already; serving it will find that out.
                 let _ = stream.set_nodelay(true);
-                return stream;
+                return (stream, peer);
             }
             Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
         }
