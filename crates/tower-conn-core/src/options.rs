@@ -52,9 +52,12 @@ pub fn list_members<'a>(
 }
 
 fn members_of<'a>(lines: GetAll<'a, HeaderValue>) -> impl Iterator<Item = &'a [u8]> {
-    lines
-        .into_iter()
-        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','))
+    lines.into_iter().flat_map(|line| members(line.as_bytes()))
+}
+
+/// The non-empty members of one line of a list-valued field, like [`list_members`].
+pub fn members(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|&byte| byte == b',')
         .map(trim_ows)
         .filter(|member| !member.is_empty())
 }

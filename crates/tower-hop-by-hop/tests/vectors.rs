@@ -1,0 +1,7 @@
+//! Every vector runs through the pure functions, and those that describe a whole message through the
+//! layers.
+
+#[path = "vectors/cases.rs"]
+mod cases;
+#[path = "vectors/pure.rs"]
+mod pure;
