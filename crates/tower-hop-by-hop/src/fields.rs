@@ -131,7 +131,7 @@ impl FieldSet {
     ///
     /// Length and first byte leave at most one candidate, so that a name of no interest costs a few
     /// instructions.
-    pub(crate) const fn of(name: &[u8]) -> Self {
+    pub(crate) fn of(name: &[u8]) -> Self {
         let (candidate, set): (&[u8], Self) = match (name.len(), name) {
             (2, [b't' | b'T', ..]) => (b"te", Self::TE),
             (5, [b'c' | b'C', ..]) => (b"close", Self::CLOSE),

@@ -66,6 +66,13 @@ impl Default for ScriptedBody {
     }
 }
 
+impl From<Bytes> for ScriptedBody {
+    /// One data frame, as layers that answer by themselves need it.
+    fn from(bytes: Bytes) -> Self {
+        Self::new(&Script::new().data(bytes)).0
+    }
+}
+
 impl Body for ScriptedBody {
     type Data = Bytes;
     type Error = ScriptError;
