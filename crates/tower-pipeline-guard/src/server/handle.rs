@@ -1,0 +1,261 @@
+//! What the transport and the service of one connection share.
+
+use std::any::Any;
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use http::Extensions;
+use http::request::Parts;
+
+use super::RunsAhead;
+use super::window::{Window, may_overlap, same_head};
+
+/// The state of one connection, shared by its transport and its service.
+#[derive(Clone)]
+pub(super) struct Handle(Arc<Mutex<Shared>>);
+
+struct Shared {
+    window: Window,
+    /// How many calls of the connection may run at once, the one that is due included.
+    parallel: usize,
+    /// A request is dispatched, and the last byte of its response has not been produced.
+    in_flight: bool,
+    /// The request in flight allows others beside it.
+    overlap: bool,
+    /// Calls that run ahead of their turn, in the order of their requests.
+    calls: VecDeque<Ahead>,
+    starter: Option<Starter>,
+    extensions: Option<Extensions>,
+    /// Whoever drives the connection; woken when a head arrives that could run ahead.
+    driver: Option<Waker>,
+    /// Woken when the response in flight is finished: something was read that the server, which
+    /// waits for the transport, has not been told about.
+    resume: Option<Waker>,
+}
+
+struct Ahead {
+    head: Parts,
+    done: bool,
+    call: Box<dyn AheadCall>,
+}
+
+/// A call whose type is known to the service only.
+pub(super) trait AheadCall: Send {
+    /// Advances the call; `true` once its response is there.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool;
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+/// Makes a call of a request that has no body.
+pub(super) type Starter = Box<dyn FnMut(Parts) -> Box<dyn AheadCall> + Send>;
+
+impl Handle {
+    pub(super) fn new(parallel: usize) -> Self {
+        Self(Arc::new(Mutex::new(Shared {
+            window: Window::default(),
+            parallel,
+            in_flight: false,
+            overlap: false,
+            calls: VecDeque::new(),
+            starter: None,
+            extensions: None,
+            resume: None,
+            driver: None,
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // ===== the transport's side =====
+
+    pub(super) fn receive(&self, chunk: &[u8]) {
+        let mut shared = self.lock();
+        shared.window.receive(chunk);
+        if shared.overlap && shared.calls.len() + 1 < shared.parallel {
+            if let Some(driver) = shared.driver.take() {
+                driver.wake();
+            }
+        }
+    }
+
+    pub(super) fn read_limit(&self, between: usize) -> usize {
+        self.lock().window.read_limit(between)
+    }
+
+    /// Whether the server will produce more bytes without waiting for anything: the response in
+    /// progress is complete, and the next head is here.
+    pub(super) fn more_to_come(&self) -> bool {
+        let mut shared = self.lock();
+        !shared.in_flight && shared.window.has_next_head()
+    }
+
+    pub(super) fn is_in_flight(&self) -> bool {
+        self.lock().in_flight
+    }
+
+    /// Has the server look again once the response in flight is finished.
+    pub(super) fn resume_later(&self, waker: &Waker) {
+        self.lock().resume = Some(waker.clone());
+    }
+
+    /// Whether an answer is due, and all of its request has been read.
+    pub(super) fn is_answering(&self) -> bool {
+        let mut shared = self.lock();
+        // A head that was read and is not dispatched yet is about to be.
+        shared.window.is_between_messages() && (shared.in_flight || shared.window.has_next_head())
+    }
+
+    /// Drops what runs ahead: the connection closes before its turn comes.
+    pub(super) fn abandon(&self) {
+        let (calls, starter) = {
+            let mut shared = self.lock();
+            shared.overlap = false;
+            shared.parallel = 1;
+            (
+                std::mem::take(&mut shared.calls),
+                std::mem::take(&mut shared.starter),
+            )
+        };
+        drop((calls, starter));
+    }
+
+    // ===== the service's side =====
+
+    pub(super) fn has_calls(&self) -> bool {
+        !self.lock().calls.is_empty()
+    }
+
+    pub(super) fn wants_starter(&self) -> bool {
+        let shared = self.lock();
+        shared.parallel > 1 && shared.starter.is_none()
+    }
+
+    pub(super) fn provide_starter(&self, starter: Starter) {
+        self.lock().starter = Some(starter);
+    }
+
+    /// Notes that a request is dispatched; returns the call that already runs for it, if one does.
+    pub(super) fn dispatch(&self, parts: &Parts, has_body: bool) -> Option<Box<dyn AheadCall>> {
+        let mut shared = self.lock();
+        shared.window.dispatched(parts);
+        shared.in_flight = true;
+        shared.overlap = shared.parallel > 1 && !has_body && may_overlap(parts);
+        let Some(next) = shared.calls.pop_front() else {
+            if shared.overlap && shared.extensions.is_none() {
+                // What the layers outside put on the requests of the connection.
+                shared.extensions = Some(parts.extensions.clone());
+            }
+            return None;
+        };
+        if !has_body && same_head(&next.head, parts) {
+            return Some(next.call);
+        }
+        // The two parsers disagree. The server's is the one that counts, and ours is not asked again.
+        shared.window.go_blind();
+        drop(shared);
+        drop(next);
+        self.abandon();
+        None
+    }
+
+    /// Starts and advances the calls that may run ahead of the one in flight.
+    pub(super) fn drive(&self, cx: &mut Context<'_>) {
+        let (mut calls, mut starter, heads, running) = {
+            let mut shared = self.lock();
+            if !shared.overlap {
+                return;
+            }
+            if !shared
+                .driver
+                .as_ref()
+                .is_some_and(|old| old.will_wake(cx.waker()))
+            {
+                shared.driver = Some(cx.waker().clone());
+            }
+            let mut heads = Vec::new();
+            if shared.starter.is_some() {
+                while shared.calls.len() + heads.len() + 1 < shared.parallel {
+                    let Some(mut head) = shared.window.read_ahead() else {
+                        break;
+                    };
+                    head.extensions = shared.extensions.clone().unwrap_or_default();
+                    heads.push(head);
+                }
+            }
+            if heads.is_empty() && shared.calls.iter().all(|ahead| ahead.done) {
+                return;
+            }
+            let running = shared.calls.len();
+            (
+                std::mem::take(&mut shared.calls),
+                shared.starter.take(),
+                heads,
+                running,
+            )
+        };
+        // Nothing is locked while code of the application runs.
+        if let Some(starter) = &mut starter {
+            for (at, head) in heads.into_iter().enumerate() {
+                let mut request = head.clone();
+                request.extensions.insert(RunsAhead::new(running + at + 1));
+                calls.push_back(Ahead {
+                    head,
+                    done: false,
+                    call: starter(request),
+                });
+            }
+        }
+        for ahead in calls.iter_mut().filter(|ahead| !ahead.done) {
+            ahead.done = ahead.call.poll(cx);
+        }
+        let mut shared = self.lock();
+        if shared.parallel > 1 {
+            shared.calls = calls;
+            shared.starter = starter;
+        }
+    }
+
+    pub(super) fn finished(&self) {
+        let resume = {
+            let mut shared = self.lock();
+            shared.in_flight = false;
+            shared.overlap = false;
+            shared.resume.take()
+        };
+        if let Some(resume) = resume {
+            resume.wake();
+        }
+    }
+
+    /// HTTP/2 has order guards of its own.
+    pub(super) fn not_http1(&self) {
+        self.lock().window.go_blind();
+        self.abandon();
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shared = self.lock();
+        f.debug_struct("Handle")
+            .field("parallel", &shared.parallel)
+            .field("in_flight", &shared.in_flight)
+            .field("ahead", &shared.calls.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The request in flight: ends when the response has been produced, or will not be.
+#[derive(Debug)]
+pub(super) struct InFlight(pub(super) Handle);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.finished();
+    }
+}

@@ -1,0 +1,215 @@
+//! The heads of a client that have been read and not been dispatched yet.
+
+use bytes::{Buf, BytesMut};
+use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
+use tower_conn_core::framing::{BodyFraming, has_both, request_framing};
+use tower_conn_core::options::connection_options;
+
+/// Undispatched bytes beyond this are a head (or a client) not worth following.
+const MAX_BYTES: usize = 64 * 1024;
+
+/// What hyper allows by default; a head with more fields is refused by it.
+const MAX_FIELDS: usize = 100;
+
+/// How the connection preface of HTTP/2 begins, and no request of HTTP/1 (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * ";
+
+/// The bytes between the request that was dispatched last and the end of what has been read.
+///
+/// The window never decides where a message ends by itself while it matters: it is told about each
+/// request that the server's own parser dispatched, takes the framing from there, and goes blind, for
+/// good, as soon as what it is told does not fit the bytes it holds.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    bytes: BytesMut,
+    /// Bytes still to come of the body of the request dispatched last.
+    body: u64,
+    /// How many of `bytes` are heads that [`read_ahead`](Self::read_ahead) returned.
+    ahead: usize,
+    /// The end of the first head in `bytes`, once it is known; and where to go on looking for it.
+    head_end: Option<usize>,
+    line: usize,
+    /// It is known not to be HTTP/2.
+    begun: bool,
+    blind: bool,
+}
+
+impl Window {
+    /// Adds bytes as they were read.
+    pub(super) fn receive(&mut self, chunk: &[u8]) {
+        if self.blind {
+            return;
+        }
+        let body = usize::try_from(self.body).map_or(chunk.len(), |body| body.min(chunk.len()));
+        self.body -= body as u64;
+        let rest = &chunk[body..];
+        if self.bytes.len() + rest.len() > MAX_BYTES {
+            return self.go_blind();
+        }
+        self.bytes.extend_from_slice(rest);
+        if !self.begun && self.bytes.len() >= PREFACE.len() {
+            self.begun = true;
+            if self.bytes.starts_with(PREFACE) {
+                self.go_blind();
+            }
+        }
+    }
+
+    /// How much may be read at once, so that what is buffered stays small between messages and
+    /// bodies keep their speed.
+    pub(super) fn read_limit(&self, between: usize) -> usize {
+        if self.blind {
+            usize::MAX
+        } else {
+            usize::try_from(self.body).map_or(usize::MAX, |body| body.saturating_add(between))
+        }
+    }
+
+    /// Whether the end of the current message is known, and a byte after it would be a head's.
+    pub(super) const fn is_between_messages(&self) -> bool {
+        !self.blind && self.body == 0
+    }
+
+    /// Whether a complete next head is here, so that the server will go on without waiting.
+    pub(super) fn has_next_head(&mut self) -> bool {
+        self.is_between_messages() && self.find_head_end().is_some()
+    }
+
+    /// Notes that the server dispatched the next request, and steps over it.
+    pub(super) fn dispatched(&mut self, parts: &Parts) {
+        if self.blind {
+            return;
+        }
+        let end = self.find_head_end().filter(|_| self.body == 0);
+        let (Some(end), Ok(framing)) = (end, request_framing(parts.version, &parts.headers)) else {
+            return self.go_blind();
+        };
+        if leaves_http(parts) || has_both(&parts.headers) || parts.version >= Version::HTTP_2 {
+            return self.go_blind();
+        }
+        self.bytes.advance(end);
+        self.ahead = self.ahead.saturating_sub(end);
+        self.head_end = None;
+        self.line = 0;
+        match framing {
+            BodyFraming::Empty => {}
+            BodyFraming::Length(length) => {
+                let here = usize::try_from(length)
+                    .map_or(self.bytes.len(), |length| length.min(self.bytes.len()));
+                self.bytes.advance(here);
+                self.body = length - here as u64;
+            }
+            BodyFraming::Chunked | BodyFraming::Close | BodyFraming::Stream => self.go_blind(),
+        }
+    }
+
+    /// The next head that was not read ahead before, if it is complete and may overlap with others.
+    pub(super) fn read_ahead(&mut self) -> Option<Parts> {
+        if !self.is_between_messages() {
+            return None;
+        }
+        let (parts, length) = parse(&self.bytes[self.ahead..])?;
+        if !may_overlap(&parts) {
+            return None;
+        }
+        self.ahead += length;
+        Some(parts)
+    }
+
+    pub(super) fn go_blind(&mut self) {
+        *self = Self {
+            begun: true,
+            blind: true,
+            ..Self::default()
+        };
+    }
+
+    fn find_head_end(&mut self) -> Option<usize> {
+        if self.head_end.is_some() {
+            return self.head_end;
+        }
+        if self.line == 0 {
+            // Empty lines before a request line are skipped (RFC 9112 section 2.2).
+            self.line = self
+                .bytes
+                .iter()
+                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
+                .count();
+        }
+        let from = self.line;
+        for newline in memchr::memchr_iter(b'\n', &self.bytes[from..]) {
+            let newline = from + newline;
+            if newline == self.line || self.bytes[newline - 1] != b'\r' {
+                // hyper takes a lone LF as the end of a line; where its head ends is not ours to say.
+                self.go_blind();
+                return None;
+            }
+            if newline == self.line + 1 {
+                self.head_end = Some(newline + 1);
+                return self.head_end;
+            }
+            self.line = newline + 1;
+        }
+        None
+    }
+}
+
+/// Parses one complete head; `None` also for everything that is not entirely ordinary.
+fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut fields);
+    let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else {
+        return None;
+    };
+    if head.version != Some(1) || has_lone_lf(&bytes[..length]) {
+        return None;
+    }
+    let mut headers = HeaderMap::with_capacity(head.headers.len());
+    for field in head.headers.iter() {
+        headers.append(
+            HeaderName::from_bytes(field.name.as_bytes()).ok()?,
+            HeaderValue::from_bytes(field.value).ok()?,
+        );
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::from_bytes(head.method?.as_bytes()).ok()?;
+    *request.uri_mut() = Uri::try_from(head.path?).ok()?;
+    *request.headers_mut() = headers;
+    Some((request.into_parts().0, length))
+}
+
+fn has_lone_lf(head: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
+}
+
+/// Whether a request may run at the same time as others of its connection: safe, without a body,
+/// and without anything that makes the connection end or change after it.
+pub(super) fn may_overlap(parts: &Parts) -> bool {
+    let headers = &parts.headers;
+    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
+        && parts.version == Version::HTTP_11
+        && headers.get_all(HOST).iter().count() == 1
+        && ![CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT, TE]
+            .iter()
+            .any(|name| headers.contains_key(name))
+        && connection_options(headers).all(|option| option.eq_ignore_ascii_case(b"keep-alive"))
+}
+
+fn leaves_http(parts: &Parts) -> bool {
+    parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE)
+}
+
+/// Whether two heads are the same request: method, target, version, and every field, in order.
+pub(super) fn same_head(ahead: &Parts, dispatched: &Parts) -> bool {
+    ahead.method == dispatched.method
+        && ahead.uri == dispatched.uri
+        && ahead.version == dispatched.version
+        && ahead.headers.len() == dispatched.headers.len()
+        && ahead.headers.iter().eq(dispatched.headers.iter())
+}
+
+#[cfg(test)]
+#[path = "window_tests.rs"]
+mod tests;
