@@ -4,6 +4,7 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
+mod client;
 mod facts;
 mod future;
 mod hint;
@@ -15,6 +16,12 @@ mod render;
 mod service;
 
 pub use self::body::RequestBody;
+pub use self::client::{
+    Expired, Expiring, ExpiringFuture, ExpiringLayer, Lifetime, MakeExpiring, MakeExpiringFuture,
+    ReusePolicy, decide_reuse,
+};
+#[cfg(feature = "hyper-util")]
+pub use self::client::{HonorHints, HonorHintsFuture, KeepAliveHintLayer};
 pub use self::facts::{BodyOutcome, RequestFacts, ResponseFacts};
 pub use self::future::ResponseFuture;
 pub use self::hint::KeepAliveHint;
