@@ -21,7 +21,7 @@ use tower_keep_alive::{KeepAliveHintLayer, ReusePolicy};
 
 type Body = Pin<Box<ScriptedBody>>;
 
-fn body(script: Script) -> Body {
+fn body(script: &Script) -> Body {
     Box::pin(script.body().0)
 }
 
@@ -37,7 +37,7 @@ async fn send<S>(client: &S, method: Method, uri: Uri, script: Script) -> Bytes
 where
     S: Service<Request<Body>, Response = Response<Incoming>, Error = Error> + Clone,
 {
-    let mut request = Request::new(body(script));
+    let mut request = Request::new(body(&script));
     (*request.method_mut(), *request.uri_mut()) = (method, uri);
     let response = client.clone().oneshot(request).await.unwrap();
     let bytes = response.into_body().collect().await.unwrap().to_bytes();
@@ -218,7 +218,7 @@ async fn a_response_body_dropped_early_ends_the_connection() {
             .unwrap();
     })
     .await;
-    let mut request = Request::new(body(Script::new()));
+    let mut request = Request::new(body(&Script::new()));
     *request.uri_mut() = peer.uri("/");
     let client = layered();
     let response = client.clone().oneshot(request).await.unwrap();
