@@ -162,15 +162,8 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for LookaheadIo<I> {
         } else {
             let limit = this.handle.read_limit(this.config.read_ahead);
             let before = buf.filled().len();
-            let polled = if buf.remaining() <= limit {
-                this.inner.as_mut().poll_read(cx, buf)
-            } else {
-                let mut part = ReadBuf::new(buf.initialize_unfilled_to(limit));
-                let polled = this.inner.as_mut().poll_read(cx, &mut part);
-                let filled = part.filled().len();
-                buf.advance(filled);
-                polled
-            };
+            let mut limited = this.inner.as_mut().take(limit as u64);
+            let polled = Pin::new(&mut limited).poll_read(cx, buf);
             if polled.is_pending() {
                 *this.server_reads = true;
                 return Poll::Pending;
