@@ -202,6 +202,12 @@ impl Connection {
         self.inner.attachment.as_ref()?.downcast_ref()
     }
 
+    /// The same as [`attachment`](Self::attachment), to keep.
+    #[must_use]
+    pub fn shared_attachment<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        Arc::clone(self.inner.attachment.as_ref()?).downcast().ok()
+    }
+
     // ===== exchanges =====
 
     /// Begins an exchange.
@@ -313,6 +319,17 @@ impl Connection {
         self.inner.state.request_close(reason)
     }
 
+    /// Asks for a close, as [`request_close`](Self::request_close), if the connection has been idle
+    /// for at least `limit`; `true` if this call asked.
+    ///
+    /// For a limit that is watched from outside the task that drives the connection: that task may
+    /// find a request in its receive buffer first, and then serves it before it closes. Fails, and
+    /// changes nothing, if an exchange or a head begins at the same moment and is first.
+    pub fn request_close_if_idle(&self, limit: Duration, reason: CloseReason) -> bool {
+        let seen = self.inner.state.load();
+        self.idle_for().is_some_and(|idle| idle >= limit) && self.inner.state.ask_idle(seen, reason)
+    }
+
     /// Closes the connection if it has been idle for at least `limit`; `true` if this call closed it.
     ///
     /// Fails, and changes nothing, if an exchange or a head begins at the same moment and is first.
@@ -334,7 +351,22 @@ impl Connection {
         first.then_some(stands)
     }
 
-    /// Why the connection closes: the first reason given; `None` while nobody has asked.
+    /// Closes the connection at once, whatever is open on it, and wakes whoever drives it; `true` if
+    /// this call closed it.
+    ///
+    /// This reason replaces one that was only [asked](Self::request_close) for: a connection that was
+    /// to close after its exchange and is cut in the middle of it is closed for the second reason.
+    pub fn cut(&self, reason: CloseReason) -> bool {
+        self.inner.state.cut(reason)
+    }
+
+    /// Wakes whoever drives the connection, so that it looks at the connection again.
+    pub fn wake(&self) {
+        self.inner.state.wake();
+    }
+
+    /// Why the connection closes: the first reason given, unless it was [`cut`](Self::cut); `None`
+    /// while nobody has asked.
     #[must_use]
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.inner.state.load().reason()
@@ -354,8 +386,9 @@ impl Connection {
 
     /// Ready with the reason once a close was asked for or has happened.
     ///
-    /// For the one task that drives the connection: this and [`poll_drained`](Self::poll_drained)
-    /// share one waker, and the last caller is the one that is woken.
+    /// For the one task that drives the connection: this, [`poll_drained`](Self::poll_drained) and
+    /// [`poll_closed`](Self::poll_closed) share one waker, and the last caller is the one that is
+    /// woken.
     pub fn poll_close(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.inner.state.poll_close(cx)
     }
@@ -366,6 +399,14 @@ impl Connection {
     /// For the one task that drives the connection, as [`poll_close`](Self::poll_close).
     pub fn poll_drained(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.inner.state.poll_drained(cx)
+    }
+
+    /// Ready with the reason once the connection is closed; a close that was only asked for does not
+    /// count.
+    ///
+    /// For the one task that drives the connection, as [`poll_close`](Self::poll_close).
+    pub fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.inner.state.poll_closed(cx)
     }
 }
 

@@ -34,7 +34,7 @@ macro_rules! close_reasons {
         /// Why a connection closes, or is asked to.
         ///
         /// A connection closes for exactly one reason: the first one given to its
-        /// [`Connection`](crate::Connection) handle stays. The names returned by
+        /// [`Connection`](crate::Connection) handle stays, unless it is cut before it could close. The names returned by
         /// [`as_str`](Self::as_str) are meant as metric labels and do not change.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         #[non_exhaustive]

@@ -90,6 +90,21 @@ impl StampTable {
             })
     }
 
+    /// Calls `found` for every slot that has been idle since `tick` or earlier, in order, and
+    /// returns the oldest stamp of the others: before that one comes of age there is nothing to find.
+    pub fn sweep(&self, tick: NonZeroU32, mut found: impl FnMut(u32)) -> Option<NonZeroU32> {
+        let mut oldest = u32::MAX;
+        for (slot, stamp) in self.slots.iter().enumerate() {
+            let stamp = stamp.load(Ordering::Relaxed);
+            if stamp.wrapping_sub(1) < tick.get() {
+                found(slot as u32);
+            } else {
+                oldest = oldest.min(stamp.wrapping_sub(1));
+            }
+        }
+        NonZeroU32::new(oldest.wrapping_add(1))
+    }
+
     /// Stamps a slot as idle from now on. A slot that does not exist is ignored.
     pub fn set_idle(&self, slot: u32) {
         self.store(slot, self.now().get());
@@ -124,6 +139,11 @@ mod tests {
         table.set_idle(9);
         assert_eq!(table.due(at(4)).collect::<Vec<_>>(), [0]);
         assert_eq!(table.due(at(5)).collect::<Vec<_>>(), [0, 2]);
+        let mut found = Vec::new();
+        assert_eq!(table.sweep(at(4), |slot| found.push(slot)), Some(at(5)));
+        assert_eq!(found, [0]);
+        assert_eq!(table.sweep(at(5), |slot| found.push(slot)), None);
+        assert_eq!(found, [0, 0, 2]);
         table.clear(0);
         assert_eq!(table.due(at(5)).collect::<Vec<_>>(), [2]);
         assert_eq!(table.idle_since(2), Some(at(5)));

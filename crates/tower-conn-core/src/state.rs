@@ -157,24 +157,50 @@ impl State {
         (stands, result.is_ok())
     }
 
-    /// Closes the connection if it is idle and nothing has happened to it since `seen`.
-    pub(crate) fn claim(&self, seen: Word, reason: CloseReason) -> bool {
-        if !seen.is_idle() || seen.is_closed() {
-            return false;
-        }
-        let claimed = self
-            .word
-            .compare_exchange(
-                seen.0,
-                seen.with_phase(CLOSED, reason).0,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            )
+    /// Like [`close`](Self::close), but replaces a reason that was only asked for; whether this call
+    /// closed it.
+    pub(crate) fn cut(&self, reason: CloseReason) -> bool {
+        let first = self
+            .update(|w| {
+                let unnamed = Word(w.0 & !(0xFF << REASON_SHIFT));
+                (!w.is_closed()).then(|| unnamed.with_phase(CLOSED, reason))
+            })
             .is_ok();
-        if claimed {
+        if first {
             self.waker.wake();
         }
-        claimed
+        first
+    }
+
+    /// Closes the connection if it is idle and nothing has happened to it since `seen`.
+    pub(crate) fn claim(&self, seen: Word, reason: CloseReason) -> bool {
+        !seen.is_closed() && self.move_idle(seen, CLOSED, reason)
+    }
+
+    /// Asks for a close if the connection is idle and nothing has happened to it since `seen`.
+    pub(crate) fn ask_idle(&self, seen: Word, reason: CloseReason) -> bool {
+        !seen.is_closing() && self.move_idle(seen, CLOSING, reason)
+    }
+
+    fn move_idle(&self, seen: Word, phase: u64, reason: CloseReason) -> bool {
+        let moved = seen.is_idle()
+            && self
+                .word
+                .compare_exchange(
+                    seen.0,
+                    seen.with_phase(phase, reason).0,
+                    Ordering::AcqRel,
+                    Ordering::Acquire,
+                )
+                .is_ok();
+        if moved {
+            self.waker.wake();
+        }
+        moved
+    }
+
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
     }
 
     /// Ready once a close was asked for or has happened.
@@ -182,6 +208,14 @@ impl State {
         self.poll(cx, |state| {
             let word = state.load();
             word.is_closing().then(|| word.reason()).flatten()
+        })
+    }
+
+    /// Ready once the connection is closed.
+    pub(crate) fn poll_closed(&self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.poll(cx, |state| {
+            let word = state.load();
+            word.is_closed().then(|| word.reason()).flatten()
         })
     }
 

@@ -109,6 +109,41 @@ async fn only_a_connection_idle_long_enough_is_claimed() {
     assert_eq!(closed.reason(), Some(CloseReason::Idle));
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_idle_limit_asks_only_an_idle_connection() {
+    let limit = Duration::from_secs(10);
+    let connection = Connection::server();
+    let exchange = connection.begin().expect("open");
+    tokio::time::advance(limit).await;
+    assert!(!connection.request_close_if_idle(limit, CloseReason::Idle));
+    drop(exchange);
+    assert!(!connection.request_close_if_idle(limit, CloseReason::Idle));
+    tokio::time::advance(limit).await;
+    assert!(connection.request_close_if_idle(limit, CloseReason::Idle));
+    assert!(connection.is_closing() && !connection.is_closed());
+    assert!(
+        !connection.request_close_if_idle(limit, CloseReason::Evicted),
+        "asked once"
+    );
+    assert!(connection.begin().is_ok(), "what is here already is served");
+}
+
+#[test]
+fn a_cut_replaces_a_reason_that_was_only_asked_for() {
+    let connection = Connection::server();
+    let exchange = connection.begin().expect("open");
+    connection.request_close(CloseReason::Draining);
+    assert!(connection.cut(CloseReason::DrainDeadline));
+    assert!(!connection.cut(CloseReason::Aborted), "closed once");
+    assert_eq!(connection.close_reason(), Some(CloseReason::DrainDeadline));
+    assert_eq!(
+        connection.close(CloseReason::PeerReset),
+        CloseReason::DrainDeadline
+    );
+    drop(exchange);
+    assert!(connection.begin().is_err());
+}
+
 #[test]
 fn a_slot_of_a_table_follows_its_connection() {
     let table = Arc::new(StampTable::new(2, Duration::from_secs(1)));
@@ -181,6 +216,25 @@ fn the_driver_is_woken_by_the_request_and_by_the_end_of_the_last_exchange() {
 }
 
 #[test]
+fn waiting_for_the_end_is_not_ended_by_a_request_to_close() {
+    let connection = Connection::server();
+    let (wakes, waker) = waker();
+    let mut cx = Context::from_waker(&waker);
+    let _exchange = connection.begin().expect("open");
+    connection.request_close(CloseReason::Draining);
+    assert_eq!(connection.poll_closed(&mut cx), Poll::Pending);
+    connection.wake();
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+    assert_eq!(connection.poll_closed(&mut cx), Poll::Pending);
+    connection.cut(CloseReason::Aborted);
+    assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
+    assert_eq!(
+        connection.poll_closed(&mut cx),
+        Poll::Ready(CloseReason::Aborted)
+    );
+}
+
+#[test]
 fn an_open_connection_wakes_nobody() {
     let connection = Connection::server();
     let (wakes, waker) = waker();
@@ -199,6 +253,19 @@ fn the_last_version_seen_is_kept() {
         connection.saw_version(version);
         assert_eq!(connection.version(), Some(version));
     }
+}
+
+#[test]
+fn what_the_driver_attached_is_found_by_its_type() {
+    let connection = Connection::builder(Side::Server)
+        .attach(Arc::new(7u32))
+        .build();
+    assert_eq!(connection.attachment::<u32>(), Some(&7));
+    assert_eq!(connection.attachment::<u64>(), None);
+    let kept = connection.shared_attachment::<u32>().expect("it is there");
+    assert_eq!(connection.shared_attachment::<u64>(), None);
+    drop(connection);
+    assert_eq!(Arc::try_unwrap(kept), Ok(7), "nobody else holds it");
 }
 
 #[test]

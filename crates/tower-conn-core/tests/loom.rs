@@ -101,6 +101,47 @@ fn of_a_reap_and_a_first_byte_exactly_one_wins() {
 }
 
 #[test]
+fn a_request_that_comes_with_an_idle_limit_is_either_first_or_served_before_the_close() {
+    loom::model(|| {
+        let connection = Connection::server();
+        let reaper = {
+            let connection = connection.clone();
+            thread::spawn(move || {
+                connection.request_close_if_idle(Duration::ZERO, CloseReason::Idle)
+            })
+        };
+        // The driver found bytes before it looked at the close, so nothing has claimed it yet.
+        let exchange = connection.begin().expect("asked to close is not closed");
+        let asked = reaper.join().unwrap();
+        assert_eq!(connection.is_closing(), asked);
+        drop(exchange);
+        if asked {
+            assert_eq!(drained(&connection), CloseReason::Idle);
+        }
+        assert_eq!(connection.exchanges_finished(), 1);
+    });
+}
+
+#[test]
+fn of_a_cut_and_a_drain_exactly_one_closes() {
+    loom::model(|| {
+        let connection = Connection::server();
+        connection.request_close(CloseReason::Draining);
+        let cutter = {
+            let connection = connection.clone();
+            thread::spawn(move || connection.cut(CloseReason::DrainDeadline))
+        };
+        drained(&connection);
+        let stands = if cutter.join().unwrap() {
+            CloseReason::DrainDeadline
+        } else {
+            CloseReason::Draining
+        };
+        assert_eq!(connection.close_reason(), Some(stands));
+    });
+}
+
+#[test]
 fn of_two_closers_one_gives_the_reason_and_one_counts() {
     loom::model(|| {
         let connection = Connection::server();

@@ -25,8 +25,6 @@ enum Fault {
     BuffersRequest,
     EmptiesResponse,
     KeepsRequest,
-    RebuildsRequest,
-    RebuildsResponse,
 }
 
 type Bodies = UnsyncBoxBody<Bytes, ScriptError>;
@@ -71,14 +69,7 @@ where
                 Fault::BuffersRequest => buffered(body).await,
                 _ => body.boxed_unsync(),
             };
-            let request = match fault {
-                Fault::RebuildsRequest => Request::new(body),
-                _ => Request::from_parts(head, body),
-            };
-            let response = inner.oneshot(request).await?;
-            if fault == Fault::RebuildsResponse {
-                return Ok(Response::new(response.into_body().boxed_unsync()));
-            }
+            let response = inner.oneshot(Request::from_parts(head, body)).await?;
             Ok(response.map(|body| match fault {
                 Fault::Response => NoTrailers(Box::pin(body)).boxed_unsync(),
                 Fault::EmptiesResponse => ScriptedBody::default().boxed_unsync(),
@@ -158,14 +149,6 @@ fn each_direction_is_checked() {
         (
             Fault::KeepsRequest,
             ["the layer did not pass the request", ""],
-        ),
-        (
-            Fault::RebuildsRequest,
-            ["the layer lost the request's extensions", ""],
-        ),
-        (
-            Fault::RebuildsResponse,
-            ["the layer lost the response's extensions", ""],
         ),
     ] {
         let verdict = verdict(LayerBodies::new(FaultyLayer(fault)))

@@ -20,12 +20,7 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A body of known length.
 pub(crate) fn text(text: &'static str) -> Body {
-    owned(text)
-}
-
-/// A body of known length.
-pub(crate) fn owned(text: impl Into<Bytes>) -> Body {
-    Full::from(text.into())
+    Full::from(text)
         .map_err(|never: Infallible| match never {})
         .boxed_unsync()
 }

@@ -1,0 +1,225 @@
+//! The transport wrapper: sees bytes, keeps the clocks, closes.
+
+mod linger;
+mod read;
+mod write;
+
+use std::fmt;
+use std::sync::Arc;
+
+use tower_conn_core::{CloseReason, Connection};
+
+use crate::limits::Phase;
+use crate::shared::{self, Shared};
+use crate::wire::Wire;
+
+use self::linger::Closing;
+
+/// A transport under an [`IdleReaper`](crate::IdleReaper).
+///
+/// Wraps anything that is `AsyncRead + AsyncWrite + Unpin`, and goes between the transport and the
+/// HTTP engine. What it does:
+///
+/// - It notes when the first byte, a head and the parts of a body arrive, and when the peer does not
+///   take what is written. That is what the limits of the [`Policy`](crate::Policy) are measured on.
+/// - When the connection has to close and no exchange is open, it reports the end of the stream.
+///   An HTTP/1 engine takes that as the client having gone, and closes with a FIN. A request whose
+///   bytes are in the receive buffer is delivered first.
+/// - It holds the end of the stream back from the engine while the answer to a half-closed client is
+///   still to come (see [`Policy::half_close`](crate::Policy::half_close)).
+/// - When the engine shuts it down, it [lingers](crate::Linger) where that is needed.
+/// - When it is dropped, the connection has ended: it is counted, for exactly one reason.
+///
+/// It belongs to one [`Connection`], whose handle must reach the middleware: [`connection`](Self::connection).
+///
+/// # Under and over TLS
+///
+/// What closes a connection belongs over TLS, so that the peer is sent a close_notify; what reads and
+/// discards belongs under it. [`IdleReaper::wrap`](crate::IdleReaper::wrap) the accepted transport,
+/// call [`under_tls`](Self::under_tls) before the handshake, and put the TLS stream
+/// [`over_tls`](Self::over_tls) with the same connection:
+///
+/// ```
+/// # use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+/// # use tower_idle_reaper::{IdleReaper, ReapedIo};
+/// # async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> T { io }
+/// # async fn accept(reaper: IdleReaper, tcp: DuplexStream) {
+/// let tcp = reaper.wrap(tcp, None).under_tls();
+/// let connection = tcp.connection().clone();
+/// let tls = handshake(tcp).await;
+/// let io = ReapedIo::over_tls(tls, &connection).expect("a connection of the reaper");
+/// # drop(io);
+/// # }
+/// ```
+///
+/// | | under TLS | over TLS |
+/// |---|---|---|
+/// | first byte, write stall, linger, byte counts, accounting | yes | no |
+/// | head (the handshake counts as one), body, idle, half-close | no | yes |
+pub struct ReapedIo<T> {
+    inner: T,
+    connection: Connection,
+    shared: Arc<Shared>,
+    role: Role,
+    wire: Wire,
+    /// The phase that this side last entered, to save looking it up.
+    phase: Phase,
+    /// The peer has ended its side; the engine has not been told.
+    ended: bool,
+    /// The peer has ended its side or failed, as an end to be counted.
+    fallback: Option<CloseReason>,
+    stalled: bool,
+    blocked: bool,
+    /// Exchanges begun when reading last came to nothing.
+    quiet_at: Option<u32>,
+    closing: Closing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Plain,
+    UnderTls,
+    OverTls,
+}
+
+impl Role {
+    /// Whether the bytes are those of HTTP.
+    const fn is_http(self) -> bool {
+        matches!(self, Self::Plain | Self::OverTls)
+    }
+
+    /// Whether it is on the transport itself.
+    const fn is_transport(self) -> bool {
+        matches!(self, Self::Plain | Self::UnderTls)
+    }
+}
+
+impl<T> ReapedIo<T> {
+    pub(crate) fn plain(inner: T, connection: Connection) -> Self {
+        Self::new(inner, connection, Role::Plain)
+            .unwrap_or_else(|_| unreachable!("registered by the reaper"))
+    }
+
+    fn new(inner: T, connection: Connection, role: Role) -> Result<Self, T> {
+        let Some(shared) = Shared::arc_of(&connection) else {
+            return Err(inner);
+        };
+        Ok(Self {
+            inner,
+            phase: shared.phase().0,
+            shared,
+            connection,
+            role,
+            wire: Wire::new(),
+            ended: false,
+            fallback: None,
+            stalled: false,
+            blocked: false,
+            quiet_at: None,
+            closing: Closing::Open,
+        })
+    }
+
+    /// Puts it under TLS: the bytes are not those of HTTP, and the limit on a head applies to the
+    /// handshake. See the [type](Self) for which part does what.
+    #[must_use]
+    pub fn under_tls(mut self) -> Self {
+        self.role = Role::UnderTls;
+        self
+    }
+
+    /// Wraps a TLS stream whose handshake is over, on a connection whose transport is
+    /// [`under_tls`](Self::under_tls).
+    ///
+    /// # Errors
+    ///
+    /// Gives the stream back if the connection belongs to no reaper.
+    pub fn over_tls(inner: T, connection: &Connection) -> Result<Self, T> {
+        let mut io = Self::new(inner, connection.clone(), Role::OverTls)?;
+        connection.head_abandoned();
+        let limits = &io.shared.reaper.limits;
+        let due = crate::limits::after(io.shared.now(), limits.first_byte);
+        io.enter(Phase::FirstByte, due);
+        Ok(io)
+    }
+
+    /// The connection that this transport is.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The wrapped transport.
+    #[must_use]
+    pub const fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
+    /// The wrapped transport, mutably. Bytes read or written through it are not seen.
+    pub const fn get_mut(&mut self) -> &mut T {
+        &mut self.inner
+    }
+
+    fn enter(&mut self, phase: Phase, due: u32) {
+        self.phase = phase;
+        self.shared.enter(phase, due);
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.shared.has(shared::UPGRADED)
+    }
+}
+
+#[cfg(feature = "axum")]
+impl<T> tower_conn_core::TransportConnection for ReapedIo<T> {
+    fn connection(&self) -> Connection {
+        self.connection.clone()
+    }
+}
+
+impl<T> fmt::Debug for ReapedIo<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReapedIo")
+            .field("connection", &self.connection)
+            .field("role", &self.role)
+            .field("phase", &self.phase)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Drop for ReapedIo<T> {
+    fn drop(&mut self) {
+        if !self.role.is_transport() {
+            return;
+        }
+        let reason = self.connection.close(self.why_ended());
+        self.shared
+            .reaper
+            .deregister(&self.connection, &self.shared, reason);
+    }
+}
+
+impl<T> ReapedIo<T> {
+    /// Why the connection has ended, if nobody has given a reason.
+    fn why_ended(&self) -> CloseReason {
+        if self.is_tunnel() {
+            return CloseReason::TunnelEnded;
+        }
+        if let Some(reason) = self.fallback {
+            return reason;
+        }
+        if self.wire.in_body() {
+            return CloseReason::UnreadBody;
+        }
+        if self.shared.has(shared::PEER_ASKED) {
+            return CloseReason::PeerRequested;
+        }
+        if self.connection.version() == Some(http::Version::HTTP_10) {
+            return CloseReason::Http10;
+        }
+        if self.wire.in_head() {
+            return CloseReason::ProtocolError;
+        }
+        CloseReason::Application
+    }
+}

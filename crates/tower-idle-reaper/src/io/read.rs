@@ -1,0 +1,284 @@
+//! Reading: which clock runs, and when to report the end of the stream.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tower_conn_core::CloseReason;
+
+use super::ReapedIo;
+use crate::limits::Phase;
+use crate::shared::{BODY_FAILED, CUT, HTTP2, WATCHED};
+
+/// RFC 9110 section 15.5.9; written when no exchange is open.
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.shared.has(CUT | BODY_FAILED) {
+            return this.read_failed(cx);
+        }
+        if this.ended {
+            return this.poll_end(cx);
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.inner).poll_read(cx, buf) {
+            Poll::Pending => this.nothing_to_read(cx),
+            Poll::Ready(Ok(())) if buf.filled().len() > before => {
+                if this.delivers(&buf.filled()[before..]) {
+                    Poll::Ready(Ok(()))
+                } else {
+                    // The connection was closed first: no handler may see this request.
+                    buf.set_filled(before);
+                    Poll::Ready(Ok(()))
+                }
+            }
+            Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
+            Poll::Ready(Ok(())) => {
+                this.fallback.get_or_insert(if this.wire.in_body() {
+                    CloseReason::IncompleteMessage
+                } else {
+                    CloseReason::PeerClosed
+                });
+                if this.holds_end_back() {
+                    this.ended = true;
+                    this.connection.request_close(CloseReason::PeerClosed);
+                    return this.poll_end(cx);
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Ready(Err(error)) => {
+                this.note_failure(&error);
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
+    pub(super) fn note_failure(&mut self, error: &io::Error) {
+        self.fallback.get_or_insert(match error.kind() {
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => CloseReason::PeerReset,
+            _ => CloseReason::Transport,
+        });
+    }
+
+    /// Accounts for bytes and says whether they may be delivered.
+    fn delivers(&mut self, bytes: &[u8]) -> bool {
+        self.quiet_at = None;
+        if self.role.is_transport() {
+            let first = self.shared.bytes_in() == 0;
+            self.shared.count_in(bytes.len());
+            if first && !self.role.is_http() {
+                // The handshake is the head of a TLS connection.
+                self.start_head(bytes.len());
+                return self.connection.head_started();
+            }
+        }
+        if self.phase == Phase::FirstByte {
+            self.enter(Phase::Quiet, 0);
+        }
+        if !self.role.is_http() || self.wire.is_opaque() || self.wire.is_http2() {
+            return true;
+        }
+        if self.is_tunnel() {
+            self.wire = crate::wire::Wire::opaque();
+            return true;
+        }
+        self.learn_body();
+        if self.phase == Phase::Body {
+            let (_, since) = self.shared.phase();
+            let waited = self.shared.now().saturating_sub(since);
+            self.shared.set_waited(self.shared.waited() + waited);
+            self.enter(Phase::Quiet, 0);
+        }
+        let was_in_body = self.wire.in_body();
+        let began = self.wire.feed(bytes);
+        if self.wire.has_unread_head() {
+            let _ = self.shared.take_body();
+        }
+        if began && self.connection.exchanges_open() == 0 && !self.connection.head_started() {
+            return false;
+        }
+        if self.wire.in_head() {
+            if self.phase != Phase::Head && self.connection.exchanges_open() == 0 {
+                self.start_head(bytes.len());
+            }
+        } else if self.phase == Phase::Head || self.wire.is_http2() {
+            self.end_head();
+        }
+        if self.wire.in_body() && !was_in_body {
+            self.shared.mark_phase(0);
+        }
+        true
+    }
+
+    fn start_head(&mut self, already: usize) {
+        self.shared.mark_phase(already as u64);
+        let due = self.shared.reaper.limits.head_due(self.shared.now());
+        self.enter(Phase::Head, due);
+    }
+
+    fn end_head(&mut self) {
+        self.enter(Phase::Quiet, 0);
+        if self.wire.is_http2() {
+            self.shared.set(HTTP2);
+            self.connection.saw_version(http::Version::HTTP_2);
+            if self.connection.exchanges_open() == 0 {
+                let (chunk, slot) = self.shared.place();
+                chunk.stamps.set_idle(slot);
+            }
+            self.connection.head_abandoned();
+        }
+    }
+
+    fn learn_body(&mut self) {
+        if self.wire.has_unread_head() {
+            if let Some(length) = self.shared.take_body() {
+                self.wire.expect_body(length);
+                self.shared.mark_phase(0);
+            }
+        }
+    }
+
+    /// Nothing has arrived: starts the clock that now runs, or closes.
+    fn nothing_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.role.is_http() {
+            return self.wait_for_cut(cx);
+        }
+        self.learn_body();
+        let open = self.connection.exchanges_open();
+        if open > 0 {
+            if self.wire.in_body() && self.phase != Phase::Body && !self.is_tunnel() {
+                let waited = self.shared.waited();
+                let due = self
+                    .shared
+                    .reaper
+                    .limits
+                    .body_due(self.shared.now(), waited);
+                self.enter(Phase::Body, due);
+            }
+        } else if self.wire.in_head() && self.phase == Phase::Quiet && !self.is_tunnel() {
+            // Part of this head came together with an earlier request, whose exchange is over.
+            if !self.connection.head_started() {
+                return Poll::Ready(Ok(()));
+            }
+            self.start_head(1);
+        }
+        self.poll_claim(cx)
+    }
+
+    /// Waits, unless the connection has to close and can.
+    fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let leaves_it_to_the_watcher = self.shared.has(HTTP2) && self.shared.has(WATCHED);
+        if leaves_it_to_the_watcher || self.blocked || self.is_tunnel() {
+            return self.wait_for_cut(cx);
+        }
+        let begun = self.connection.exchanges_begun();
+        if self.quiet_at == Some(begun) {
+            ready!(self.connection.poll_drained(cx));
+            return self.read_closed(cx);
+        }
+        self.quiet_at = Some(begun);
+        if self.connection.poll_close(cx).is_ready() {
+            if self.connection.is_closed() {
+                return self.read_closed(cx);
+            }
+            // The engine may hold a request that it has read but not begun. It has had its turn when
+            // this is polled again.
+            let idle = self.connection.is_idle();
+            ready!(self.wait_for_cut(cx))?;
+            if idle {
+                cx.waker().wake_by_ref();
+            }
+        }
+        Poll::Pending
+    }
+
+    fn wait_for_cut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.connection.poll_closed(cx));
+        self.read_closed(cx)
+    }
+
+    /// The connection is closed: by a cut, or because it was idle.
+    fn read_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.shared.has(CUT) {
+            return self.read_failed(cx);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn read_failed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let reason = self.connection.close_reason();
+        match reason {
+            Some(CloseReason::FirstByteTimeout) => Poll::Ready(Ok(())),
+            Some(CloseReason::HeadTimeout) => {
+                self.answer_timeout(cx);
+                Poll::Ready(Ok(()))
+            }
+            _ => {
+                let kind = if self.shared.has(CUT) {
+                    io::ErrorKind::ConnectionAborted
+                } else {
+                    io::ErrorKind::TimedOut
+                };
+                Poll::Ready(Err(io::Error::new(kind, Ended(reason))))
+            }
+        }
+    }
+
+    /// Says why, as far as that can be done at once, and half-closes.
+    fn answer_timeout(&mut self, cx: &mut Context<'_>) {
+        if !self.wire.in_head() || self.wire.is_opening_http2() || self.blocked {
+            return;
+        }
+        if self.role != super::Role::Plain || self.connection.exchanges_open() > 0 {
+            return;
+        }
+        self.wire = crate::wire::Wire::opaque();
+        if let Poll::Ready(Ok(n)) = Pin::new(&mut self.inner).poll_write(cx, REQUEST_TIMEOUT) {
+            self.shared.count_out(n);
+            let _ = Pin::new(&mut self.inner).poll_shutdown(cx);
+        }
+    }
+
+    /// Whether the engine should not yet learn that the peer has ended its side.
+    fn holds_end_back(&self) -> bool {
+        self.shared.reaper.policy.half_close
+            && self.role.is_http()
+            && !self.wire.in_body()
+            && !self.wire.in_head()
+            && !self.wire.is_http2()
+            && !self.wire.is_opaque()
+            && !self.is_tunnel()
+            && !self.connection.is_idle()
+    }
+
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_claim(cx)
+    }
+}
+
+/// Why reading or writing failed.
+#[derive(Debug)]
+pub(super) struct Ended(pub(super) Option<CloseReason>);
+
+impl std::fmt::Display for Ended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(reason) => write!(f, "the connection was closed ({reason})"),
+            None => f.write_str("the connection was closed"),
+        }
+    }
+}
+
+impl std::error::Error for Ended {}

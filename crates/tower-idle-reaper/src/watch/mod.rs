@@ -1,0 +1,164 @@
+//! Driving a connection future of hyper or hyper-util to its end.
+
+#[cfg(feature = "hyper")]
+mod hyper;
+#[cfg(feature = "hyper-util")]
+mod hyper_util;
+
+use std::fmt;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep};
+use tower_conn_core::{CloseReason, Connection};
+
+use crate::IdleReaper;
+use crate::shared::{CUT, HTTP2, Shared, UPGRADED, WATCHED};
+
+/// A connection future that can be asked to finish.
+///
+/// Implemented for the server connections of hyper (feature `hyper`: `http1::Connection`,
+/// `http1::UpgradeableConnection`, `http2::Connection`) and for the `auto` ones of hyper-util (feature
+/// `hyper-util`).
+pub trait Graceful: Future<Output = Result<(), Self::Error>> {
+    /// How the connection fails.
+    type Error;
+
+    /// Finishes what is in progress and starts nothing new.
+    fn graceful_shutdown(self: Pin<&mut Self>);
+
+    /// What a failure means for the connection.
+    fn reason(error: &Self::Error) -> CloseReason;
+}
+
+/// How long a peer may take to answer the PING between the two GOAWAYs of a graceful shutdown
+/// (RFC 9113 section 6.8), when no stream is open.
+const PONG_WAIT: Duration = Duration::from_secs(5);
+
+pin_project! {
+    /// Drives a connection; made by [`IdleReaper::watch`].
+    #[must_use = "futures do nothing unless polled"]
+    pub struct Watch<C> {
+        #[pin]
+        inner: Option<C>,
+        connection: Connection,
+        asked: bool,
+        pong: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl IdleReaper {
+    /// Drives a connection future to its end, and closes it when its
+    /// [`Connection`] is asked to close. Resolves with the reason for which it has ended, and never
+    /// with an error: a client that has gone is none of the server's.
+    ///
+    /// An HTTP/2 connection is sent a GOAWAY, streams that are open finish, and the wait for the
+    /// peer's PONG is bounded to 5 s. An HTTP/1 connection finishes the exchange in progress; a head
+    /// that has begun to arrive is waited for. The transport under the future should be a
+    /// [`ReapedIo`](crate::ReapedIo), whose [`connection`](crate::ReapedIo::connection) is the handle
+    /// to pass; with another handle, only closing on request works.
+    ///
+    /// After an upgrade it resolves with [`CloseReason::Upgraded`]; the connection lives on in
+    /// hyper's `Upgraded`.
+    pub fn watch<C: Graceful>(&self, future: C, connection: Connection) -> Watch<C> {
+        if let Some(shared) = Shared::of(&connection) {
+            shared.set(WATCHED);
+        }
+        Watch {
+            inner: Some(future),
+            connection,
+            asked: false,
+            pong: None,
+        }
+    }
+}
+
+impl<C: Graceful> Future for Watch<C> {
+    type Output = CloseReason;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        let mut this = self.project();
+        let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(ended(this.connection));
+        };
+        loop {
+            if let Poll::Ready(result) = inner.as_mut().poll(cx) {
+                if let Err(error) = &result {
+                    if !this.connection.is_closing() {
+                        this.connection.close(C::reason(error));
+                    }
+                }
+                break;
+            }
+            if !*this.asked && this.connection.poll_close(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // A close was asked for; now this waits for the end, and sees a cut meanwhile.
+            if this.connection.poll_closed(cx).is_ready() && is_cut(this.connection) {
+                break;
+            }
+            if !*this.asked && can_shut_down(this.connection) {
+                *this.asked = true;
+                inner.as_mut().graceful_shutdown();
+                if is_http2(this.connection) {
+                    *this.pong = Some(Box::pin(tokio::time::sleep(PONG_WAIT)));
+                }
+                continue;
+            }
+            if let Some(pong) = this.pong {
+                while pong.as_mut().poll(cx).is_ready() {
+                    if this.connection.idle_for().is_some_and(|idle| idle >= PONG_WAIT) {
+                        return Poll::Ready(finish(&mut this.inner, this.connection));
+                    }
+                    pong.as_mut().reset(Instant::now() + PONG_WAIT);
+                }
+            }
+            return Poll::Pending;
+        }
+        Poll::Ready(finish(&mut this.inner, this.connection))
+    }
+}
+
+/// Drops the transport first, so that the connection is counted when the watch resolves.
+fn finish<C>(inner: &mut Pin<&mut Option<C>>, connection: &Connection) -> CloseReason {
+    inner.set(None);
+    ended(connection)
+}
+
+fn ended(connection: &Connection) -> CloseReason {
+    let upgraded = Shared::of(connection).is_some_and(|shared| shared.has(UPGRADED));
+    if upgraded && !connection.is_closed() {
+        return CloseReason::Upgraded;
+    }
+    connection.close(CloseReason::PeerClosed)
+}
+
+fn is_cut(connection: &Connection) -> bool {
+    Shared::of(connection).is_none_or(|shared| shared.has(CUT))
+}
+
+fn is_http2(connection: &Connection) -> bool {
+    connection.version() == Some(http::Version::HTTP_2)
+        || Shared::of(connection).is_some_and(|shared| shared.has(HTTP2))
+}
+
+/// Whether a graceful shutdown loses nothing now.
+///
+/// hyper drops the head that it has read half of when an HTTP/1 connection is shut down while no
+/// exchange is open. An idle connection under a reaper is closed by its transport, which knows.
+fn can_shut_down(connection: &Connection) -> bool {
+    is_http2(connection)
+        || connection.exchanges_open() > 0
+        || (Shared::of(connection).is_none() && connection.is_idle())
+}
+
+impl<C> fmt::Debug for Watch<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch")
+            .field("connection", &self.connection)
+            .field("asked", &self.asked)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,343 @@
+//! Where in the stream of requests a byte belongs: between requests, in a head, in a body.
+//!
+//! This follows the framing of what has been handed to the HTTP engine just closely enough to know
+//! which clock runs. It decides nothing about a message: the engine is the only parser that counts,
+//! and it refuses what is malformed.
+
+/// The client preface of HTTP/2 (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const FRAME_HEAD: u8 = 9;
+const SETTINGS: u8 = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    /// Between requests; empty lines here are no head (RFC 9112 section 2.2).
+    Boundary,
+    /// In a line of a head whose content is of no interest.
+    Line,
+    /// At the start of a head line, after the request line.
+    LineStart,
+    /// A CR at the start of a head line.
+    LineStartCr,
+    /// In a field name that may be one of the two that matter.
+    Name(Field, u8),
+    /// In the value of Content-Length.
+    Length(u64),
+    Body(u64),
+    /// In the hexadecimal length of a chunk.
+    ChunkSize(u64),
+    ChunkExtension(u64),
+    ChunkData(u64),
+    /// After the data of a chunk, up to the end of line.
+    ChunkEnd,
+    TrailerStart,
+    TrailerStartCr,
+    Trailer,
+    /// In the preface of HTTP/2, that many bytes of it.
+    Preface(u8),
+    /// In the head of the first frame, that many bytes of it.
+    FirstFrame(u8),
+    Http2,
+    /// Not followed: a tunnel, or bytes that are not plain HTTP.
+    Opaque,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Field {
+    ContentLength,
+    TransferEncoding,
+}
+
+impl Field {
+    const fn name(self) -> &'static [u8] {
+        match self {
+            Self::ContentLength => b"content-length:",
+            Self::TransferEncoding => b"transfer-encoding:",
+        }
+    }
+}
+
+/// Follows the requests of one connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wire {
+    at: At,
+    fresh: bool,
+    /// The last head ended with the bytes that were delivered, and was not looked into.
+    unread_head: bool,
+    chunked: bool,
+    length: u64,
+}
+
+impl Wire {
+    pub(crate) const fn new() -> Self {
+        Self {
+            at: At::Boundary,
+            fresh: true,
+            unread_head: false,
+            chunked: false,
+            length: 0,
+        }
+    }
+
+    /// Follows nothing.
+    pub(crate) const fn opaque() -> Self {
+        Self {
+            at: At::Opaque,
+            ..Self::new()
+        }
+    }
+
+    pub(crate) const fn is_http2(&self) -> bool {
+        matches!(self.at, At::Http2)
+    }
+
+    pub(crate) const fn is_opaque(&self) -> bool {
+        matches!(self.at, At::Opaque)
+    }
+
+    /// Whether part of a head has been delivered, or part of the opening of HTTP/2.
+    pub(crate) const fn in_head(&self) -> bool {
+        matches!(
+            self.at,
+            At::Line
+                | At::LineStart
+                | At::LineStartCr
+                | At::Name(..)
+                | At::Length(_)
+                | At::Preface(_)
+                | At::FirstFrame(_)
+        )
+    }
+
+    /// Whether the connection is, as far as can be told, opening HTTP/2.
+    pub(crate) const fn is_opening_http2(&self) -> bool {
+        matches!(self.at, At::Preface(_) | At::FirstFrame(_))
+    }
+
+    /// Whether more of a request body is to come.
+    pub(crate) const fn in_body(&self) -> bool {
+        matches!(
+            self.at,
+            At::Body(_)
+                | At::ChunkSize(_)
+                | At::ChunkExtension(_)
+                | At::ChunkData(_)
+                | At::ChunkEnd
+                | At::TrailerStart
+                | At::TrailerStartCr
+                | At::Trailer
+        )
+    }
+
+    /// Whether the last head was not looked into, so that a body has to be told with
+    /// [`expect_body`](Self::expect_body).
+    pub(crate) const fn has_unread_head(&self) -> bool {
+        self.unread_head
+    }
+
+    /// The request whose head was not looked into has a body, of this length if it is known.
+    pub(crate) const fn expect_body(&mut self, length: Option<u64>) {
+        if self.unread_head {
+            self.at = match length {
+                Some(n) => At::Body(n),
+                None => At::ChunkSize(0),
+            };
+            self.unread_head = false;
+        }
+    }
+
+    /// Follows bytes that are about to be delivered; `true` if any of them belongs to a head that
+    /// had not begun before.
+    pub(crate) fn feed(&mut self, bytes: &[u8]) -> bool {
+        self.unread_head = false;
+        if self.at == At::Boundary && is_whole_head_without_body(bytes) {
+            self.fresh = false;
+            self.unread_head = true;
+            return true;
+        }
+        let mut began = false;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            began |= self.at == At::Boundary && !matches!(rest[0], b'\r' | b'\n');
+            rest = self.step(rest);
+        }
+        began
+    }
+
+    /// Consumes at least one byte, as many as belong together.
+    fn step<'a>(&mut self, bytes: &'a [u8]) -> &'a [u8] {
+        let (byte, rest) = (bytes[0], &bytes[1..]);
+        match self.at {
+            At::Boundary => {
+                if self.fresh && byte == PREFACE[0] {
+                    self.at = At::Preface(1);
+                } else if !matches!(byte, b'\r' | b'\n') {
+                    self.chunked = false;
+                    self.length = 0;
+                    self.at = At::Line;
+                }
+                self.fresh = false;
+                rest
+            }
+            At::Line => self.skip_line(bytes, At::LineStart),
+            At::LineStart => {
+                match byte.to_ascii_lowercase() {
+                    b'\n' => self.head_ended(),
+                    b'\r' => self.at = At::LineStartCr,
+                    b'c' => self.at = At::Name(Field::ContentLength, 1),
+                    b't' => self.at = At::Name(Field::TransferEncoding, 1),
+                    _ => self.at = At::Line,
+                }
+                rest
+            }
+            At::LineStartCr => {
+                if byte == b'\n' {
+                    self.head_ended();
+                } else {
+                    self.at = At::Line;
+                }
+                rest
+            }
+            At::Name(field, matched) => {
+                let name = field.name();
+                if byte.to_ascii_lowercase() != name[usize::from(matched)] {
+                    self.at = At::Line;
+                    return bytes;
+                }
+                self.at = match (field, usize::from(matched) + 1 == name.len()) {
+                    (_, false) => At::Name(field, matched + 1),
+                    (Field::ContentLength, true) => At::Length(0),
+                    (Field::TransferEncoding, true) => {
+                        self.chunked = true;
+                        At::Line
+                    }
+                };
+                rest
+            }
+            At::Length(value) => match byte {
+                b'0'..=b'9' => {
+                    let value = value
+                        .saturating_mul(10)
+                        .saturating_add(u64::from(byte - b'0'));
+                    self.length = value;
+                    self.at = At::Length(value);
+                    rest
+                }
+                b' ' | b'\t' => rest,
+                _ => {
+                    self.at = At::Line;
+                    bytes
+                }
+            },
+            At::Body(left) => self.skip_data(bytes, left, At::Boundary, At::Body),
+            At::ChunkSize(size) => match (byte as char).to_digit(16) {
+                Some(digit) => {
+                    self.at = At::ChunkSize(size.saturating_mul(16) | u64::from(digit));
+                    rest
+                }
+                None => {
+                    self.at = At::ChunkExtension(size);
+                    bytes
+                }
+            },
+            At::ChunkExtension(size) => {
+                let next = if size == 0 {
+                    At::TrailerStart
+                } else {
+                    At::ChunkData(size)
+                };
+                self.skip_line(bytes, next)
+            }
+            At::ChunkData(left) => self.skip_data(bytes, left, At::ChunkEnd, At::ChunkData),
+            At::ChunkEnd => self.skip_line(bytes, At::ChunkSize(0)),
+            At::TrailerStart => {
+                self.at = match byte {
+                    b'\n' => At::Boundary,
+                    b'\r' => At::TrailerStartCr,
+                    _ => At::Trailer,
+                };
+                rest
+            }
+            At::TrailerStartCr => {
+                self.at = if byte == b'\n' {
+                    At::Boundary
+                } else {
+                    At::Trailer
+                };
+                rest
+            }
+            At::Trailer => self.skip_line(bytes, At::TrailerStart),
+            At::Preface(matched) => {
+                let matched = usize::from(matched);
+                if byte == PREFACE[matched] {
+                    self.at = if matched + 1 == PREFACE.len() {
+                        At::FirstFrame(0)
+                    } else {
+                        At::Preface(matched as u8 + 1)
+                    };
+                    rest
+                } else {
+                    // Not HTTP/2 after all: no line of a head ends before the preface differs from
+                    // it, except in the preface itself, which is no request.
+                    self.chunked = false;
+                    self.length = 0;
+                    self.at = At::Line;
+                    bytes
+                }
+            }
+            At::FirstFrame(seen) => {
+                self.at = match seen {
+                    3 if byte != SETTINGS => At::Opaque,
+                    _ if seen + 1 == FRAME_HEAD => At::Http2,
+                    _ => At::FirstFrame(seen + 1),
+                };
+                rest
+            }
+            At::Http2 | At::Opaque => &[],
+        }
+    }
+
+    fn skip_line<'a>(&mut self, bytes: &'a [u8], next: At) -> &'a [u8] {
+        match bytes.iter().position(|&b| b == b'\n') {
+            Some(end) => {
+                self.at = next;
+                &bytes[end + 1..]
+            }
+            None => &[],
+        }
+    }
+
+    fn skip_data<'a>(
+        &mut self,
+        bytes: &'a [u8],
+        left: u64,
+        then: At,
+        still: fn(u64) -> At,
+    ) -> &'a [u8] {
+        if (bytes.len() as u64) < left {
+            self.at = still(left - bytes.len() as u64);
+            return &[];
+        }
+        self.at = then;
+        &bytes[left as usize..]
+    }
+
+    const fn head_ended(&mut self) {
+        self.at = if self.chunked {
+            At::ChunkSize(0)
+        } else if self.length > 0 {
+            At::Body(self.length)
+        } else {
+            At::Boundary
+        };
+    }
+}
+
+/// The common case, told without looking at every byte: a request that by its method should have no
+/// body, and that ends with its head.
+fn is_whole_head_without_body(bytes: &[u8]) -> bool {
+    matches!(bytes.first(), Some(b'G' | b'H' | b'O' | b'D')) && bytes.ends_with(b"\r\n\r\n")
+}
+
+#[cfg(test)]
+mod tests;
