@@ -51,11 +51,7 @@ impl IdleReaper {
     /// # Cancel safety
     ///
     /// If the future is dropped, the transport is dropped with it.
-    pub async fn admit<T>(
-        &self,
-        io: T,
-        peer: Option<SocketAddr>,
-    ) -> Result<ReapedIo<T>, Refused<T>>
+    pub async fn admit<T>(&self, io: T, peer: Option<SocketAddr>) -> Result<ReapedIo<T>, Refused<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {

@@ -171,7 +171,10 @@ impl IdleReaper {
             let _ = tokio::time::timeout_at(closes, reaper.empty()).await;
         }
         reaper.close_all(drain.spread);
-        if tokio::time::timeout_at(deadline, reaper.empty()).await.is_err() {
+        if tokio::time::timeout_at(deadline, reaper.empty())
+            .await
+            .is_err()
+        {
             reaper.registry.for_each(|connection| {
                 if let Some(shared) = Shared::of(&connection) {
                     shared.cut(&connection, CloseReason::DrainDeadline);

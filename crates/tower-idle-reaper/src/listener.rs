@@ -1,8 +1,11 @@
 //! Listeners whose connections are under a reaper.
 
-use std::future::pending;
+use std::fmt;
+use std::future::{pending, poll_fn};
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -14,11 +17,11 @@ use crate::IdleReaper;
 use crate::io::ReapedIo;
 
 /// What connections are accepted from.
-pub trait Accept: Send {
+pub trait Accept: Send + 'static {
     /// An accepted transport.
     type Io: AsyncRead + AsyncWrite + Unpin + Send + 'static;
     /// The address of a peer.
-    type Addr: Send;
+    type Addr: fmt::Debug + Send + 'static;
 
     /// The next connection.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Io, Self::Addr)>> + Send;
@@ -120,11 +123,16 @@ impl<L: Accept> ReapedListener<L> {
             if self.reaper.inner.drain.is_refusing() {
                 pending::<()>().await;
             }
-            let accepted = tokio::select! {
-                biased;
-                accepted = self.inner.accept() => accepted,
-                () = self.reaper.inner.drain.refusing() => continue,
+            let accepted = {
+                let mut accept = pin!(self.inner.accept());
+                let mut refusing = pin!(self.reaper.inner.drain.refusing());
+                poll_fn(|cx| match accept.as_mut().poll(cx) {
+                    Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
+                    Poll::Pending => refusing.as_mut().poll(cx).map(|()| None),
+                })
+                .await
             };
+            let Some(accepted) = accepted else { continue };
             match accepted {
                 Ok((io, addr)) => {
                     pause = FIRST_PAUSE;
@@ -174,11 +182,7 @@ mod axum_serve {
     use crate::IdleReaper;
     use crate::io::ReapedIo;
 
-    impl<L> Listener for ReapedListener<L>
-    where
-        L: Accept + 'static,
-        L::Addr: 'static,
-    {
+    impl<L: Accept> Listener for ReapedListener<L> {
         type Io = ReapedIo<L::Io>;
         type Addr = L::Addr;
 

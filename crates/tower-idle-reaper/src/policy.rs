@@ -212,7 +212,10 @@ impl Policy {
         self
     }
 
-    /// How old a connection may become. A `Duration` has jitter and grace of [`MaxAge::new`].
+    /// How old a connection may become.
+    ///
+    /// At that age it is asked to close: an idle connection closes at once, a busy one after its
+    /// exchange, whose response announces the close if its head has not been written.
     pub fn max_age(mut self, age: impl Into<Option<MaxAge>>) -> Self {
         self.max_age = age.into();
         self
@@ -328,8 +331,7 @@ impl Rate {
 
     /// Whether `bytes` in `time` are too few.
     pub(crate) fn is_missed(self, bytes: u64, time: Duration) -> bool {
-        time > self.grace
-            && u128::from(bytes) * 1000 < u128::from(self.bytes) * time.as_millis()
+        time > self.grace && u128::from(bytes) * 1000 < u128::from(self.bytes) * time.as_millis()
     }
 }
 
@@ -373,12 +375,6 @@ impl MaxAge {
     }
 }
 
-impl From<Duration> for MaxAge {
-    fn from(age: Duration) -> Self {
-        Self::new(age)
-    }
-}
-
 /// A number from 0 to 1 that looks random and is always the same for the same id.
 pub(crate) fn fraction(id: u64) -> f64 {
     let mut x = id.wrapping_add(0x9E37_79B9_7F4A_7C15);
@@ -409,12 +405,6 @@ impl Capacity {
     pub const fn min_idle(mut self, min_idle: Duration) -> Self {
         self.min_idle = min_idle;
         self
-    }
-}
-
-impl From<NonZeroUsize> for Capacity {
-    fn from(max: NonZeroUsize) -> Self {
-        Self::new(max)
     }
 }
 
@@ -489,7 +479,9 @@ mod tests {
     fn the_tick_follows_the_shortest_limit_and_never_spins() {
         assert_eq!(Policy::unlimited().tick(), SECOND);
         assert_eq!(Policy::safe().tick(), Duration::from_millis(50));
-        let tiny = Policy::unlimited().idle(Duration::ZERO).expect("no balancer");
+        let tiny = Policy::unlimited()
+            .idle(Duration::ZERO)
+            .expect("no balancer");
         assert_eq!(tiny.tick(), Duration::from_millis(10));
         let long = Policy::unlimited().max_age(MaxAge::new(3600 * SECOND).grace(None));
         assert_eq!(long.tick(), SECOND);

@@ -74,7 +74,6 @@ impl IdleReaper {
     }
 
     /// The policy.
-    #[must_use]
     pub fn policy(&self) -> &Policy {
         &self.inner.policy
     }

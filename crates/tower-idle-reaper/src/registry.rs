@@ -191,7 +191,9 @@ impl Registry {
     /// Every connection, chunk by chunk.
     pub(crate) fn for_each(&self, mut f: impl FnMut(Connection)) {
         for chunk in self.chunks() {
-            let all: Vec<_> = chunk.entries().iter().flatten().cloned().collect();
+            // Out of the lock: what is done with them may take it again.
+            let mut all = Vec::new();
+            all.extend(chunk.entries().iter().flatten().cloned());
             all.into_iter().for_each(&mut f);
         }
     }
@@ -207,7 +209,10 @@ impl Registry {
                 _ => NonZeroU32::MAX,
             };
             for slot in chunk.stamps.due(NonZeroU32::MAX) {
-                let Some(since) = chunk.stamps.idle_since(slot).filter(|since| *since <= bound)
+                let Some(since) = chunk
+                    .stamps
+                    .idle_since(slot)
+                    .filter(|since| *since <= bound)
                 else {
                     continue;
                 };

@@ -121,10 +121,6 @@ impl Shared {
         self.flags.fetch_or(flag, Ordering::AcqRel);
     }
 
-    pub(crate) fn unset(&self, flag: u32) {
-        self.flags.fetch_and(!flag, Ordering::AcqRel);
-    }
-
     // ===== the reading side =====
 
     /// Enters a phase now, to be looked at in time.
@@ -283,7 +279,11 @@ impl Shared {
     // ===== the sweep =====
 
     fn facts(&self, connection: &Connection, now: u32) -> Facts {
-        let (phase, since) = self.phase();
+        let (mut phase, since) = self.phase();
+        if phase == Phase::Head && connection.exchanges_open() > 0 {
+            // Pipelined: the clock of this head starts when the engine comes to it.
+            phase = Phase::Quiet;
+        }
         Facts {
             now,
             opened: self.opened,
@@ -311,10 +311,7 @@ impl Shared {
     pub(crate) fn look(&self, connection: &Connection, now: u32) {
         // Bounded, although each action switches off the clock that it came from.
         for _ in 0..4 {
-            let (action, due) = self
-                .reaper
-                .limits
-                .verdict(&self.facts(connection, now));
+            let (action, due) = self.reaper.limits.verdict(&self.facts(connection, now));
             match action {
                 None => {
                     if due != NEVER {

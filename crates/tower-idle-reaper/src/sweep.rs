@@ -65,8 +65,7 @@ async fn turn(reaper: &Weak<Inner>) -> Option<Instant> {
     if reaper.open.load(Ordering::Acquire) == 0 {
         reaper.sweeping.store(false, Ordering::Release);
         // A connection that came in between found the task still running.
-        if reaper.open.load(Ordering::Acquire) == 0
-            || reaper.sweeping.swap(true, Ordering::AcqRel)
+        if reaper.open.load(Ordering::Acquire) == 0 || reaper.sweeping.swap(true, Ordering::AcqRel)
         {
             return None;
         }
@@ -95,7 +94,12 @@ impl Inner {
     }
 
     /// Asks a connection to close that has been idle for this many ticks.
-    pub(crate) fn ask_idle(&self, connection: &Connection, ticks: u32, reason: CloseReason) -> bool {
+    pub(crate) fn ask_idle(
+        &self,
+        connection: &Connection,
+        ticks: u32,
+        reason: CloseReason,
+    ) -> bool {
         let limit: Duration = self.limits.tick().saturating_mul(ticks);
         connection.request_close_if_idle(limit, reason)
     }

@@ -66,10 +66,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     fn closed(&mut self) -> Poll<io::Result<()>> {
         if let Closing::Lingering(_) = self.closing {
-            self.shared
-                .reaper
-                .lingering()
-                .remove(&self.connection.id());
+            self.shared.reaper.lingering().remove(&self.connection.id());
         }
         self.closing = Closing::Done;
         Poll::Ready(Ok(()))

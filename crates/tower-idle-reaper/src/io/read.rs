@@ -42,11 +42,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
             }
             Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
             Poll::Ready(Ok(())) => {
-                this.fallback.get_or_insert(if this.wire.in_body() {
+                let reason = if this.wire.in_body() {
                     CloseReason::IncompleteMessage
                 } else {
                     CloseReason::PeerClosed
-                });
+                };
+                this.fallback.get_or_insert(reason);
                 if this.holds_end_back() {
                     this.ended = true;
                     this.connection.request_close(CloseReason::PeerClosed);
@@ -64,12 +65,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     pub(super) fn note_failure(&mut self, error: &io::Error) {
-        self.fallback.get_or_insert(match error.kind() {
+        let reason = match error.kind() {
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => CloseReason::PeerReset,
             _ => CloseReason::Transport,
-        });
+        };
+        self.fallback.get_or_insert(reason);
     }
 
     /// Accounts for bytes and says whether they may be delivered.
@@ -156,18 +158,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             return self.wait_for_cut(cx);
         }
         self.learn_body();
-        let open = self.connection.exchanges_open();
-        if open > 0 {
-            if self.wire.in_body() && self.phase != Phase::Body && !self.is_tunnel() {
-                let waited = self.shared.waited();
-                let due = self
-                    .shared
-                    .reaper
-                    .limits
-                    .body_due(self.shared.now(), waited);
+        if self.wire.in_body() {
+            if self.phase != Phase::Body && !self.is_tunnel() {
+                let (now, waited) = (self.shared.now(), self.shared.waited());
+                let due = self.shared.reaper.limits.body_due(now, waited);
                 self.enter(Phase::Body, due);
             }
-        } else if self.wire.in_head() && self.phase == Phase::Quiet && !self.is_tunnel() {
+        } else if self.wire.in_head() && self.connection.is_idle() && !self.is_tunnel() {
             // Part of this head came together with an earlier request, whose exchange is over.
             if !self.connection.head_started() {
                 return Poll::Ready(Ok(()));
@@ -195,11 +192,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             }
             // The engine may hold a request that it has read but not begun. It has had its turn when
             // this is polled again.
-            let idle = self.connection.is_idle();
-            ready!(self.wait_for_cut(cx))?;
-            if idle {
+            if self.connection.is_idle() {
                 cx.waker().wake_by_ref();
             }
+            return self.wait_for_cut(cx);
         }
         Poll::Pending
     }

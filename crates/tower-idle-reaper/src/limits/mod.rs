@@ -238,10 +238,7 @@ impl Limits {
         let close = if facts.closing || facts.close_at == 0 {
             off
         } else {
-            (
-                facts.close_at,
-                Some(Action::Close(CloseReason::Draining)),
-            )
+            (facts.close_at, Some(Action::Close(CloseReason::Draining)))
         };
         let expiry = match facts.cut_at {
             0 => off,

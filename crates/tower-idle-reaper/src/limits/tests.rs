@@ -102,7 +102,7 @@ fn a_peer_that_takes_nothing_and_one_that_takes_little_are_cut() {
 fn age_asks_once_and_leaves_tunnels_alone() {
     let limits = Limits::new(
         &Policy::safe()
-            .max_age(SECOND * 60)
+            .max_age(crate::MaxAge::new(SECOND * 60))
             .tunnel_age(SECOND * 3600)
             .tunnel_idle(SECOND * 600),
     );

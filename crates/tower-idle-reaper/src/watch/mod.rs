@@ -1,9 +1,9 @@
 //! Driving a connection future of hyper or hyper-util to its end.
 
-#[cfg(feature = "hyper")]
-mod hyper;
 #[cfg(feature = "hyper-util")]
-mod hyper_util;
+mod detect;
+#[cfg(feature = "hyper")]
+mod engine;
 
 use std::fmt;
 use std::pin::Pin;
@@ -109,7 +109,11 @@ impl<C: Graceful> Future for Watch<C> {
             }
             if let Some(pong) = this.pong {
                 while pong.as_mut().poll(cx).is_ready() {
-                    if this.connection.idle_for().is_some_and(|idle| idle >= PONG_WAIT) {
+                    if this
+                        .connection
+                        .idle_for()
+                        .is_some_and(|idle| idle >= PONG_WAIT)
+                    {
                         return Poll::Ready(finish(&mut this.inner, this.connection));
                     }
                     pong.as_mut().reset(Instant::now() + PONG_WAIT);

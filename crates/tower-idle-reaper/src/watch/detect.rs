@@ -11,16 +11,16 @@ use hyper::service::Service;
 use hyper_util::server::conn::auto;
 use tower_conn_core::CloseReason;
 
-use super::{Graceful, hyper};
+use super::{Graceful, engine};
 
 type BoxError = Box<dyn StdError + Send + Sync>;
 
 fn reason(error: &BoxError) -> CloseReason {
-    if let Some(error) = error.downcast_ref::<::hyper::Error>() {
-        return hyper::reason(error);
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return engine::reason(error);
     }
     let source: &(dyn StdError + 'static) = error.as_ref();
-    hyper::io_reason(Some(source)).unwrap_or(CloseReason::ProtocolError)
+    engine::io_reason(Some(source)).unwrap_or(CloseReason::ProtocolError)
 }
 
 impl<I, B, S, E> Graceful for auto::Connection<'_, I, S, E>
