@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,10 +15,15 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tower::ServiceBuilder;
 use tower_conn_core::{Connection, Side};
+use tower_hop_by_hop::{ConfigError, HopByHopLayer, MaxForwardsLayer, ViaLayer};
 use tower_keep_alive::KeepAliveLayer;
+use tower_pipeline_guard::{Pipeline, RequestBody};
 
 use crate::args::Args;
 use crate::forward::{Forward, Upstream};
+
+/// Pipelined safe requests of one client that run at a time.
+const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
 
 /// Serves until `stop` resolves, then drains.
 pub(crate) async fn serve(
@@ -26,8 +31,10 @@ pub(crate) async fn serve(
     args: &Args,
     upstream: Upstream,
     stop: impl Future<Output = ()>,
-) {
+) -> Result<(), ConfigError> {
+    let via = ViaLayer::new(&args.via)?;
     let forward = Forward::new(args, upstream);
+    let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
     let keep_alive = KeepAliveLayer::new()
         .idle_timeout(args.idle_timeout.0)
         .max_requests(NonZeroU32::new(args.max_requests))
@@ -48,18 +55,23 @@ pub(crate) async fn serve(
         };
         let forward = Arc::clone(&forward);
         let handle = Connection::builder(Side::Server).peer_addr(peer).build();
+        let (io, guard) = pipeline.wrap(stream);
         let service = ServiceBuilder::new()
-            .map_request(move |mut request: Request<Incoming>| {
+            .layer(guard)
+            .map_request(move |mut request: Request<RequestBody<Incoming>>| {
                 request.extensions_mut().insert(handle.clone());
                 request
             })
             .layer(keep_alive.clone())
+            .layer(MaxForwardsLayer::new())
+            .layer(HopByHopLayer::gateway())
+            .layer(via.clone())
             .service_fn(move |request| {
                 let forward = Arc::clone(&forward);
                 async move { Ok::<_, Infallible>(forward.call(request).await) }
             });
         let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service))
+            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
             .into_owned();
         tokio::spawn(graceful.watch(connection));
     }
@@ -69,6 +81,7 @@ pub(crate) async fn serve(
         Some(limit) => drop(tokio::time::timeout(limit, drained).await),
         None => drained.await,
     }
+    Ok(())
 }
 
 /// The next client. Running out of file descriptors is waited out, not spun on.

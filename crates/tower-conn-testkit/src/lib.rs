@@ -1,5 +1,6 @@
 //! What the tests of this workspace share. Not published.
 //!
+//! - [`io`]: an in-memory stream on which every read, write, flush and end is under control.
 //! - [`raw`]: an HTTP/1 client on exact bytes over real sockets (or any stream).
 //! - [`peer`]: a scripted HTTP/1 server on exact bytes, which records what it saw.
 //! - [`service`]: an inner service that panics when it is called unready or twice on one readiness.
@@ -9,6 +10,7 @@
 
 pub mod body;
 pub mod contract;
+pub mod io;
 pub mod peer;
 pub mod raw;
 pub mod service;

@@ -25,6 +25,8 @@ enum Fault {
     BuffersRequest,
     EmptiesResponse,
     KeepsRequest,
+    RebuildsRequest,
+    RebuildsResponse,
 }
 
 type Bodies = UnsyncBoxBody<Bytes, ScriptError>;
@@ -69,7 +71,14 @@ where
                 Fault::BuffersRequest => buffered(body).await,
                 _ => body.boxed_unsync(),
             };
-            let response = inner.oneshot(Request::from_parts(head, body)).await?;
+            let request = match fault {
+                Fault::RebuildsRequest => Request::new(body),
+                _ => Request::from_parts(head, body),
+            };
+            let response = inner.oneshot(request).await?;
+            if fault == Fault::RebuildsResponse {
+                return Ok(Response::new(response.into_body().boxed_unsync()));
+            }
             Ok(response.map(|body| match fault {
                 Fault::Response => NoTrailers(Box::pin(body)).boxed_unsync(),
                 Fault::EmptiesResponse => ScriptedBody::default().boxed_unsync(),
@@ -149,6 +158,14 @@ fn each_direction_is_checked() {
         (
             Fault::KeepsRequest,
             ["the layer did not pass the request", ""],
+        ),
+        (
+            Fault::RebuildsRequest,
+            ["the layer lost the request's extensions", ""],
+        ),
+        (
+            Fault::RebuildsResponse,
+            ["the layer lost the response's extensions", ""],
         ),
     ] {
         let verdict = verdict(LayerBodies::new(FaultyLayer(fault)))

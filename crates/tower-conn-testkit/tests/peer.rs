@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::AsyncReadExt,
+    net::{TcpListener, TcpSocket, TcpStream},
+};
 use tower_conn_testkit::{
     peer::{End, ScriptedPeer},
     raw::{Ended, RawClient},
@@ -237,6 +240,47 @@ async fn dropping_the_peer_closes_everything() {
     drop(peer);
     assert_eq!(client.ended(SOON).await, Ended::Fin);
     assert!(TcpStream::connect(addr).await.is_err());
+}
+
+/// What the other side of a socket reads, read by read.
+async fn parts_read(send: impl AsyncFnOnce(RawClient)) -> Vec<String> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = RawClient::connect(listener.local_addr().unwrap());
+    let (client, accepted) = tokio::join!(client, listener.accept());
+    let mut stream = accepted.unwrap().0;
+    let reader = tokio::spawn(async move {
+        let mut parts = Vec::new();
+        let mut buf = [0; 64];
+        loop {
+            match stream.read(&mut buf).await.unwrap() {
+                0 => return parts,
+                count => parts.push(String::from_utf8_lossy(&buf[..count]).into_owned()),
+            }
+        }
+    });
+    send(client.unwrap()).await;
+    reader.await.unwrap()
+}
+
+#[tokio::test]
+async fn a_split_write_arrives_in_its_parts_on_a_socket() {
+    let parts = parts_read(async |mut client: RawClient| {
+        client.send_split("abcdef", &[2, 5]).await.unwrap();
+    });
+    assert_eq!(parts.await, ["ab", "cde", "f"]);
+    let parts = parts_read(async |mut client: RawClient| {
+        client.send_each_byte("xyz").await.unwrap();
+    });
+    assert_eq!(parts.await, ["x", "y", "z"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gap_keeps_parts_apart_across_threads() {
+    let parts = parts_read(async |client: RawClient| {
+        let mut client = client.gap(Duration::from_millis(100));
+        client.send_split("abc", &[1]).await.unwrap();
+    });
+    assert_eq!(parts.await, ["a", "bc"]);
 }
 
 #[tokio::test]

@@ -195,6 +195,34 @@ async fn a_request_is_read_by_its_head_and_then_whole() {
 }
 
 #[tokio::test]
+async fn lines_without_end_are_bounded() {
+    for start in [
+        "",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+    ] {
+        let (far, near) = duplex(1 << 16);
+        let mut far = RawStream::over(far);
+        let endless = tokio::spawn(async move {
+            far.send(start).await?;
+            loop {
+                far.send([b'a'; 4096]).await?;
+            }
+            #[expect(unreachable_code, reason = "gives the block its type")]
+            Ok::<(), RawError>(())
+        });
+        let mut near = RawClient::over(near);
+        let error = near.read_response("GET").await.unwrap_err();
+        assert!(
+            matches!(error, RawError::TooLarge { cap: 1_048_576 }),
+            "{error}"
+        );
+        drop(near);
+        assert!(endless.await.unwrap().is_err());
+    }
+}
+
+#[tokio::test]
 async fn the_cap_bounds_what_is_kept() {
     let (mut far, near) = duplex(1 << 20);
     far.write_all(&[b'a'; 200_000]).await.unwrap();

@@ -105,7 +105,8 @@ impl<B: Body> Watched<B> {
     }
 
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> PollFrame<B> {
-        let Some(body) = &mut self.body else {
+        let Some(body) = self.body.as_mut().filter(|body| !body.is_end_stream()) else {
+            // hyper does not tell the end of a body whose response has been written already.
             return Poll::Ready(None);
         };
         self.polled = true;

@@ -19,7 +19,8 @@ use crate::{
 
 /// Checks that bodies pass through a layer in both directions as
 /// [`assert_body_forwarding`](super::assert_body_forwarding) wants it: request bodies as the inner service sees them, response bodies
-/// as the caller does. The layer's answers must be the inner service's.
+/// as the caller does. The layer's answers must be the inner service's, and the extensions of requests and responses
+/// must arrive, too.
 ///
 /// Run it on a paused clock. For layers that differ on purpose see [`LayerBodies`].
 ///
@@ -54,9 +55,13 @@ pub struct Relay {
     slots: Arc<Mutex<Slots>>,
 }
 
+/// Rides in the extensions of requests and responses.
+#[derive(Clone)]
+struct Marker;
+
 #[derive(Default)]
 struct Slots {
-    request: Option<Captured>,
+    request: Option<Request<Captured>>,
     response: Option<ScriptedBody>,
 }
 
@@ -125,7 +130,6 @@ impl<L> LayerBodies<L> {
             scenario.name.insert_str(0, "request body: ");
             let (body, probe) = scenario.script.body();
             let (response, request) = self.exchange(body, ScriptedBody::default()).await;
-            let request = request.expect("the layer did not pass the request to the inner service");
             scenario.check(request, &probe, &self.request_rules);
             drop(response);
         }
@@ -142,7 +146,7 @@ impl<L> LayerBodies<L> {
         &self,
         request: ScriptedBody,
         response: ScriptedBody,
-    ) -> (Response<B>, Option<Captured>)
+    ) -> (Response<B>, Captured)
     where
         L: Layer<ProbeService<Relay, NamedError>>,
         L::Service: Service<Request<ScriptedBody>, Response = Response<B>, Error = NamedError>,
@@ -163,16 +167,26 @@ impl<L> LayerBodies<L> {
         )
         .await
         .expect("the inner service is ready");
-        let response = service.call((self.request)(request));
-        let response = patiently(response, "the response does not come")
+        let mut request = (self.request)(request);
+        request.extensions_mut().insert(Marker);
+        let response = patiently(service.call(request), "the response does not come")
             .await
             .expect("the inner service answers");
         let request = slots
             .lock()
             .expect("no panic under the lock")
             .request
-            .take();
-        (response, request)
+            .take()
+            .expect("the layer did not pass the request to the inner service");
+        assert!(
+            request.extensions().get::<Marker>().is_some(),
+            "the layer lost the request's extensions"
+        );
+        assert!(
+            response.extensions().get::<Marker>().is_some(),
+            "the layer lost the response's extensions"
+        );
+        (response, request.into_body())
     }
 }
 
@@ -185,9 +199,10 @@ where
 
     fn handle(&self, request: Request<B>) -> Response<ScriptedBody> {
         let mut slots = self.slots.lock().expect("no panic under the lock");
-        slots.request = Some(request.into_body().map_err(Into::into).boxed_unsync());
-        let body = slots.response.take().unwrap_or_default();
-        (self.respond)(body)
+        slots.request = Some(request.map(|body| body.map_err(Into::into).boxed_unsync()));
+        let mut response = (self.respond)(slots.response.take().unwrap_or_default());
+        response.extensions_mut().insert(Marker);
+        response
     }
 }
 

@@ -28,6 +28,45 @@ use crate::{
 /// Run it on a paused clock (`#[tokio::test(start_paused = true)]`). For layers that differ on purpose see
 /// [`LayerContract`].
 ///
+/// A layer that boxes errors does not compile:
+///
+/// ```compile_fail,E0271
+/// # use tower_conn_testkit::contract::assert_layer_contract;
+/// async fn contract() {
+///     let layer = tower::timeout::TimeoutLayer::new(std::time::Duration::from_secs(1));
+///     assert_layer_contract(layer).await;
+/// }
+/// ```
+///
+/// Nor does one that needs an inner service with `Clone` (unless
+/// [that is said](LayerContract::inner_must_be_clone)), or whose service is not `Sync`:
+///
+/// ```compile_fail,E0277
+/// # use tower_conn_testkit::contract::assert_layer_contract;
+/// # #[derive(Clone, Debug)] struct NeedsClone;
+/// # impl<S: Clone> tower::Layer<S> for NeedsClone { type Service = S; fn layer(&self, inner: S) -> S { inner } }
+/// async fn contract() {
+///     assert_layer_contract(NeedsClone).await;
+/// }
+/// ```
+///
+/// ```compile_fail,E0277
+/// # use std::{cell::Cell, task::{Context, Poll}};
+/// # use tower::{Layer, Service};
+/// # use tower_conn_testkit::contract::assert_layer_contract;
+/// # #[derive(Clone, Debug)] struct NotSync;
+/// # #[derive(Clone)] struct WithCell<S>(S, Cell<u8>);
+/// # impl<S> Layer<S> for NotSync { type Service = WithCell<S>; fn layer(&self, inner: S) -> WithCell<S> { WithCell(inner, Cell::new(0)) } }
+/// # impl<S: Service<R>, R> Service<R> for WithCell<S> {
+/// #     type Response = S::Response; type Error = S::Error; type Future = S::Future;
+/// #     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> { self.0.poll_ready(cx) }
+/// #     fn call(&mut self, request: R) -> S::Future { self.0.call(request) }
+/// # }
+/// async fn contract() {
+///     assert_layer_contract(NotSync).await;
+/// }
+/// ```
+///
 /// # Panics
 ///
 /// With what the layer does not keep.

@@ -69,6 +69,15 @@ impl Decoder {
         self.head_done() && matches!(self.kind, Kind::Request) == matches!(kind, Kind::Request)
     }
 
+    /// Whether the end of a line is what it waits for. Lines are read again from their start at each turn, so that
+    /// they need a bound of their own.
+    pub(super) fn waits_for_line(&self) -> bool {
+        matches!(
+            self.state,
+            State::Head | State::ChunkSize | State::ChunkEnd | State::Trailers
+        )
+    }
+
     /// How many bytes of the buffer belong to the message so far.
     pub(super) fn consumed(&self) -> usize {
         self.pos

@@ -12,6 +12,9 @@ use super::{
     decode::{Decoder, Kind},
 };
 
+/// Most bytes of a head, a chunk's size or the trailers.
+const LINES: usize = 1 << 20;
+
 /// A [`RawStream`] used as a client: `RawClient::connect(addr)` or `RawClient::over(io)`.
 pub type RawClient<T = TcpStream> = RawStream<T>;
 
@@ -87,7 +90,8 @@ impl<T> RawStream<T> {
         self
     }
 
-    /// How many bytes may be waiting unread, which bounds a message: 64 MiB unless set.
+    /// How many bytes may be waiting unread, which bounds a message: 64 MiB unless set. A head or trailers
+    /// may have 1 MiB.
     #[must_use]
     pub fn cap(mut self, bytes: usize) -> Self {
         self.cap = bytes;
@@ -212,6 +216,10 @@ impl<T: AsyncRead + Unpin> RawStream<T> {
             if done || ended.is_some() {
                 let raw = self.buf.split_to(decoder.consumed()).freeze();
                 return Ok(decoder.finish(raw, ended));
+            }
+            let waiting = self.buf.len() - decoder.consumed();
+            if decoder.waits_for_line() && waiting > LINES {
+                return Err(RawError::TooLarge { cap: LINES });
             }
             // Parked here, so that nothing is lost if the deadline drops this future.
             let head_done = decoder.head_done();

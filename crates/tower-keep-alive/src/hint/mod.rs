@@ -141,7 +141,7 @@ impl fmt::Display for KeepAliveHint {
     }
 }
 
-fn smallest<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+pub(crate) fn smallest<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

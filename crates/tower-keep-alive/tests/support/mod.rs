@@ -20,7 +20,12 @@ pub(crate) type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// A body of known length.
 pub(crate) fn text(text: &'static str) -> Body {
-    Full::from(text)
+    owned(text)
+}
+
+/// A body of known length.
+pub(crate) fn owned(text: impl Into<Bytes>) -> Body {
+    Full::from(text.into())
         .map_err(|never: Infallible| match never {})
         .boxed_unsync()
 }

@@ -1,16 +1,19 @@
 //! The transport wrapper: reads ahead, holds bursts of responses together.
 
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, BufMut, BytesMut};
 use pin_project_lite::pin_project;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::Pipeline;
 use super::handle::Handle;
 use super::layer::PipelineGuardLayer;
+
+/// Room made before each look: most connections have nothing to be read ahead.
+const LOOK_AHEAD_CHUNK: usize = 1024;
 
 pin_project! {
     /// A transport that sees the request heads before they are dispatched, and sends a burst of
@@ -110,15 +113,15 @@ impl<I: AsyncRead + AsyncWrite> LookaheadIo<I> {
         let mut this = self.project();
         while !*this.ended && this.ahead.len() < this.config.read_ahead {
             let start = this.ahead.len();
-            this.ahead.resize(this.config.read_ahead, 0);
-            let mut buf = ReadBuf::new(&mut this.ahead[start..]);
-            let polled = this.inner.as_mut().poll_read(cx, &mut buf);
-            let filled = buf.filled().len();
-            this.ahead.truncate(start + filled);
+            let room = this.config.read_ahead - start;
+            this.ahead.reserve(room.min(LOOK_AHEAD_CHUNK));
+            let mut limited = (&mut *this.ahead).limit(room);
+            let polled = pin!(this.inner.read_buf(&mut limited)).poll(cx);
+            let filled = this.ahead.len() - start;
             match polled {
                 Poll::Pending => return Ok(()),
                 Poll::Ready(Err(error)) => return Err(error),
-                Poll::Ready(Ok(())) if filled == 0 => {
+                Poll::Ready(Ok(_)) if filled == 0 => {
                     *this.ended = true;
                     if !this.config.half_close {
                         return Err(io::Error::new(
@@ -127,7 +130,7 @@ impl<I: AsyncRead + AsyncWrite> LookaheadIo<I> {
                         ));
                     }
                 }
-                Poll::Ready(Ok(())) => {
+                Poll::Ready(Ok(_)) => {
                     this.handle.receive(&this.ahead[start..]);
                     this.handle.resume_later(cx.waker());
                 }
@@ -159,15 +162,8 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for LookaheadIo<I> {
         } else {
             let limit = this.handle.read_limit(this.config.read_ahead);
             let before = buf.filled().len();
-            let polled = if buf.remaining() <= limit {
-                this.inner.as_mut().poll_read(cx, buf)
-            } else {
-                let mut part = ReadBuf::new(buf.initialize_unfilled_to(limit));
-                let polled = this.inner.as_mut().poll_read(cx, &mut part);
-                let filled = part.filled().len();
-                buf.advance(filled);
-                polled
-            };
+            let mut limited = this.inner.as_mut().take(limit as u64);
+            let polled = Pin::new(&mut limited).poll_read(cx, buf);
             if polled.is_pending() {
                 *this.server_reads = true;
                 return Poll::Pending;

@@ -1,0 +1,95 @@
+//! A client connection pool that knows its connections.
+//!
+//! [`Pool`] is a tower `Service<Request<B>>` over any connector in the style of hyper-util: a
+//! `Service<Uri>` that makes transports. It opens few connections to each origin, keeps them, and
+//! shares them fairly; it closes them before the server does; and it says with every response and
+//! every error what it knows about the connection, so that a retry can be decided.
+//!
+//! # Rules
+//!
+//! 1. **Limits and queue.** Connections are counted for each origin and in all, from before they are
+//!    opened until their socket is closed. A request that finds neither an idle connection nor room
+//!    for another waits; a connection that becomes free, returned or newly opened, goes to the
+//!    oldest waiter. A waiter that is dropped leaves no hole. A waiting request may be served by a
+//!    returned connection while its own is being opened; that one is kept for the next.
+//! 2. **Order of use.** The most recently used connection is first, so that surplus connections age
+//!    out.
+//! 3. **Expiry.** An idle connection is closed when its idle time is over: the policy's, or what the
+//!    server announced in `Keep-Alive: timeout=`, less a margin, if that is shorter. The last
+//!    announcement of an origin applies to its new connections. `max=`, a maximum of uses and a
+//!    maximum age retire connections too. One timer closes what is due; nobody has to ask.
+//! 4. **What is not used again** (RFC 9112 section 9.3). After `Connection: close` from either side;
+//!    after HTTP/1.0; after a body that the close delimits; after faulty framing, a cut body, a 408.
+//!    Nor a connection on which an end of stream, an error or a byte that nobody asked for arrived
+//!    while it was idle. A plain TCP socket that has idled is looked at once more before it is used,
+//!    so that what only the kernel knows counts.
+//! 5. **The end of an exchange** is the end of the response body, and not before hyper is done with
+//!    the request body. A body that is dropped is read to its end if that is small and quick, else
+//!    its connection is closed. A response that ends while its request body is still being sent gets
+//!    the same time, then the connection is closed (hyper issue 4176).
+//! 6. **HTTP/2**, by ALPN or prior knowledge, shares one connection for each origin. After a GOAWAY
+//!    it takes no new requests and finishes the old ones; those it hands back go to a new one.
+//! 7. **Upgrades.** A connection that has switched protocols (101, CONNECT) leaves the pool and keeps
+//!    its place in the limits until the tunnel ends: limits count sockets.
+//!
+//! # Evidence
+//!
+//! The extensions of every response hold its [`Connection`] and a [`ConnectionUse`]: new or used
+//! before, how often, idle for how long. A [`PoolError`] holds them too, says by
+//! [`delivery`](PoolError::delivery) how far the request came, and gives it back whole if it was never
+//! written. A request that a *used* connection hands back unwritten has already been tried on others,
+//! at last on a new one. Nothing that may have been written is sent again here: that is for a retry
+//! layer, which asks for a [`FreshConnection`].
+//!
+//! # Example
+//!
+//! ```
+//! use bytes::Bytes;
+//! use http::Request;
+//! use http_body_util::{BodyExt, Full};
+//! use tower::ServiceExt;
+//! use tower_conn_pool::{ConnectionUse, Pool, connector};
+//! # use tower_conn_testkit::peer::ScriptedPeer;
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! # let server = ScriptedPeer::start(|mut exchange| async move { exchange.ok("hi").await.unwrap() }).await;
+//! let pool: Pool<_, Full<Bytes>> = Pool::builder().build(connector());
+//! for used_before in [0, 1] {
+//!     let request = Request::get(server.uri("/")).body(Full::default()).unwrap();
+//!     let response = pool.clone().oneshot(request).await.unwrap();
+//!     let usage = *response.extensions().get::<ConnectionUse>().unwrap();
+//!     assert_eq!(usage.exchanges_before, used_before);
+//!     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hi");
+//! }
+//! assert_eq!(pool.stats().open, 1);
+//! # }
+//! ```
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod body;
+mod builder;
+mod conn;
+mod driver;
+mod error;
+mod io;
+mod observe;
+mod origin;
+mod policy;
+mod ports;
+mod service;
+mod shared;
+mod timer;
+
+pub use self::body::PoolBody;
+pub use self::builder::{PoolBuilder, Protocol, connector};
+pub use self::error::{Delivery, PoolError, PoolErrorKind};
+pub use self::observe::{CloseDelimited, ConnectionUse, FreshConnection, PoolEvent, PoolObserver};
+pub use self::origin::Origin;
+pub use self::ports::PortBudget;
+pub use self::service::{Pool, ResponseFuture};
+pub use self::shared::Stats;
+#[doc(no_inline)]
+pub use tower_conn_core::{CloseReason, Connection};
+#[doc(no_inline)]
+pub use tower_keep_alive::KeepAliveHint;

@@ -1,0 +1,354 @@
+//! The pool as a tower service.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::{Request, Response, Uri};
+use http_body::Body;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::Connection as Transport;
+use tower_conn_core::{CloseReason, Exchange};
+use tower_keep_alive::KeepAliveHint;
+use tower_service::Service;
+
+use crate::body::{Lease, RequestBody};
+use crate::conn::{Conn, reason_of};
+use crate::error::{BoxError, is_unprocessed};
+use crate::origin::address;
+use crate::policy::{Asked, answer};
+use crate::shared::{Checkout, Dial, Shared, Stats};
+use crate::{
+    CloseDelimited, ConnectionUse, Delivery, FreshConnection, Origin, PoolBody, PoolBuilder,
+    PoolError, PoolErrorKind, PoolEvent, PoolObserver,
+};
+
+/// A pool of client connections, as a `Service<Request<B>>`.
+///
+/// See the [crate docs](crate) for what it does and for an example. Clones share their connections;
+/// idle ones are closed when the last clone is dropped.
+///
+/// It is always ready: limits are per origin, so that only the request says whether it has to wait,
+/// and it does so in its future. Dropping the future leaves the queue, or, once the request has been
+/// sent over HTTP/1.1, closes its connection.
+pub struct Pool<C, B, O = ()> {
+    shared: Arc<Shared<C, B, O>>,
+}
+
+impl<C, B> Pool<C, B>
+where
+    C: Send + Sync + 'static,
+    B: Send + 'static,
+{
+    /// A pool over this connector with the default limits.
+    pub fn new(connector: C) -> Self {
+        PoolBuilder::new().build(connector)
+    }
+}
+
+impl<C, B, O> Pool<C, B, O> {
+    pub(crate) fn from_shared(shared: Arc<Shared<C, B, O>>) -> Self {
+        Self { shared }
+    }
+
+    /// How many connections are open and idle, and how many requests wait.
+    pub fn stats(&self) -> Stats {
+        self.shared.stats()
+    }
+}
+
+impl Pool<(), ()> {
+    /// Options; the same as [`PoolBuilder::new`].
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+}
+
+impl<C, B, O> Clone for Pool<C, B, O> {
+    fn clone(&self) -> Self {
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<C, B, O> fmt::Debug for Pool<C, B, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool")
+            .field("limits", &self.shared.limits)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<C, B, O> Service<Request<B>> for Pool<C, B, O>
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Transport + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    O: PoolObserver,
+{
+    type Response = Response<PoolBody>;
+    type Error = PoolError;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), PoolError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        self.shared.note_runtime();
+        // One allocation: hyper's own future, which is in there, has no name.
+        ResponseFuture {
+            inner: Box::pin(exchange(Arc::clone(&self.shared), request)),
+        }
+    }
+}
+
+/// The future of a response.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture {
+    inner: Pin<Box<dyn Future<Output = Result<Response<PoolBody>, PoolError>> + Send>>,
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<PoolBody>, PoolError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.inner.as_mut().poll(cx)
+    }
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}
+
+/// How often a request that a reused connection handed back unwritten is tried on another one before
+/// it insists on a new connection.
+const REUSES: u32 = 2;
+
+async fn exchange<C, B, O>(
+    pool: Arc<Shared<C, B, O>>,
+    mut request: Request<B>,
+) -> Result<Response<PoolBody>, PoolError>
+where
+    C: Dial<B>,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    O: PoolObserver,
+{
+    let Some(origin) = Origin::of_request(&request) else {
+        let error = PoolError::new(PoolErrorKind::InvalidUri, Delivery::NotSent);
+        return Err(error.returning(request));
+    };
+    let wants_fresh = request.extensions().get::<FreshConnection>().is_some();
+    let uri = request.uri().clone();
+    let version = request.version();
+    let mut tries = 0;
+    loop {
+        let fresh = wants_fresh || tries > REUSES;
+        tries += 1;
+        let granted = match pool.checkout(&origin, fresh) {
+            Ok(Checkout::Got(conn)) => Ok(conn),
+            Ok(Checkout::Wait(waiting)) => waiting.await,
+            Err(error) => Err(error),
+        };
+        let conn = match granted {
+            Ok(conn) => conn,
+            Err(error) => return Err(error.returning(request)),
+        };
+        let idle_for = conn.handle.idle_for();
+        let Ok(begun) = conn.handle.begin() else {
+            // Something closed it between the pool and here; the pool has let go of it.
+            continue;
+        };
+        let usage = ConnectionUse {
+            exchanges_before: begun.number().wrapping_sub(1),
+            idle_for: idle_for.filter(|_| begun.number() != 1),
+        };
+        let sent = InFlight::new(conn, begun);
+        if usage.is_reused() {
+            sent.look_first(idle_for, pool.limits.check_after).await;
+            let idle = idle_for.unwrap_or_default();
+            pool.observer
+                .on_event(&PoolEvent::Reused(&sent.conn.handle, idle));
+        }
+        let asked = Asked::of(&request);
+        let http2 = sent.conn.http2;
+        address(
+            &mut request,
+            &origin,
+            http2,
+            sent.conn.connected.is_proxied(),
+        );
+        let written = sent.conn.io.written();
+        let result = match sent.conn.send(request) {
+            Ok(sending) => sending.await,
+            Err(unsent) => {
+                request = restore(unsent, &uri, version);
+                sent.over();
+                continue;
+            }
+        };
+        let mut failed = match result {
+            Ok(response) => {
+                return Ok(respond(&pool, sent, usage, &asked, response));
+            }
+            Err(failed) => failed,
+        };
+        let handle = sent.conn.handle.clone();
+        let unsent = failed.take_message();
+        let untouched = unsent.is_some() || (!http2 && sent.conn.io.written() == written);
+        let error = failed.into_error();
+        let delivery = if untouched {
+            Delivery::NotSent
+        } else if is_unprocessed(&error) {
+            Delivery::NotProcessed
+        } else {
+            Delivery::Ambiguous
+        };
+        sent.failed(&error);
+        match unsent {
+            Some(unsent) if usage.is_reused() && tries <= REUSES + 1 => {
+                request = restore(unsent.map(RequestBody::into_inner), &uri, version);
+            }
+            unsent => {
+                let mut result = PoolError::new(PoolErrorKind::Exchange, delivery)
+                    .because(error)
+                    .on(handle, Some(usage));
+                if let Some(unsent) = unsent {
+                    let request = unsent.map(RequestBody::into_inner);
+                    result = result.returning(restore(request, &uri, version));
+                }
+                return Err(result);
+            }
+        }
+    }
+}
+
+/// Undoes what was done to fit a request to its connection.
+fn restore<B>(mut request: Request<B>, uri: &Uri, version: http::Version) -> Request<B> {
+    *request.uri_mut() = uri.clone();
+    *request.version_mut() = version;
+    request
+}
+
+fn respond<C, B, O>(
+    pool: &Shared<C, B, O>,
+    sent: InFlight<B>,
+    usage: ConnectionUse,
+    asked: &Asked,
+    mut response: Response<hyper::body::Incoming>,
+) -> Response<PoolBody>
+where
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    let (conn, exchange) = sent.into_parts();
+    conn.handle.saw_version(response.version());
+    let answer = answer(asked, &response);
+    let hint = KeepAliveHint::of(&response);
+    conn.note_hint(hint);
+    if !hint.is_none() {
+        let idle_time = pool.limits.idle_time(hint.timeout());
+        pool.observer.on_event(&PoolEvent::Hint {
+            connection: &conn.handle,
+            hint,
+            idle_time: idle_time.map(|(time, _)| time),
+        });
+    }
+    match answer.retire {
+        Some(CloseReason::Upgraded) => conn.io.set_upgraded(),
+        // Said now, because hyper may close it by itself at the end of the message.
+        Some(reason) => {
+            conn.handle.request_close(reason);
+        }
+        None => {}
+    }
+    let extensions = response.extensions_mut();
+    conn.connected.get_extras(extensions);
+    extensions.insert(conn.handle.clone());
+    extensions.insert(usage);
+    if answer.close_delimited {
+        extensions.insert(CloseDelimited);
+    }
+    response.map(|incoming| {
+        PoolBody::new(
+            incoming,
+            Lease {
+                conn,
+                exchange,
+                usage,
+                retire: answer.retire,
+            },
+        )
+    })
+}
+
+/// A request that is being sent; its connection is of no more use if this is dropped.
+struct InFlight<B> {
+    conn: Arc<Conn<B>>,
+    exchange: Option<Exchange>,
+}
+
+impl<B> InFlight<B> {
+    const fn new(conn: Arc<Conn<B>>, exchange: Exchange) -> Self {
+        Self {
+            conn,
+            exchange: Some(exchange),
+        }
+    }
+
+    /// Gives an end of stream, or bytes nobody asked for, that have arrived but that the runtime has
+    /// not reported yet, a chance to be seen before the request is written.
+    async fn look_first(
+        &self,
+        idle_for: Option<std::time::Duration>,
+        check_after: std::time::Duration,
+    ) {
+        if idle_for.is_none_or(|idle| idle < check_after) || self.conn.http2 {
+            return;
+        }
+        if self.conn.bare_tcp {
+            self.conn.io.look_before_use();
+        } else {
+            // What the runtime polls on its way back here includes the transport.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn over(mut self) {
+        self.exchange = None;
+    }
+
+    fn failed(mut self, error: &hyper::Error) {
+        self.exchange = None;
+        // hyper ends an HTTP/1.1 connection by itself; the transport knows why, unless it is this.
+        if !self.conn.http2 && (error.is_parse() || error.is_user()) {
+            self.conn.retire(reason_of(error));
+        }
+        self.conn.settle();
+    }
+
+    fn into_parts(mut self) -> (Arc<Conn<B>>, Exchange) {
+        let exchange = self.exchange.take().expect("taken once");
+        (Arc::clone(&self.conn), exchange)
+    }
+}
+
+impl<B> Drop for InFlight<B> {
+    fn drop(&mut self) {
+        if self.exchange.take().is_some() && !self.conn.http2 {
+            self.conn.retire(CloseReason::Aborted);
+            self.conn.settle();
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! Opening a connection.
+
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::sync::{Arc, Weak};
+
+use http::{Extensions, Uri};
+use http_body::Body;
+use hyper::client::conn::http2;
+use hyper::rt::{Read, Write};
+use hyper_util::client::legacy::connect::{Connected, Connection as Transport, HttpInfo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::Instant;
+use tower_conn_core::{CloseReason, Connection, Side};
+use tower_service::Service;
+
+use super::origin::http2_due;
+use super::work::Work;
+use super::{Shared, State};
+use crate::conn::{Conn, Home, Sender, lock};
+use crate::driver::drive;
+use crate::error::{BoxError, is_addr_not_available};
+use crate::io::{IoState, PoolIo, SocketGuard, SocketOwner, tcp};
+use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
+
+/// A connector that makes connections for requests with these bodies: what hyper-util's `Connect`
+/// asks for.
+pub(crate) trait Dial<B>: Sized + Send + Sync + 'static {
+    /// Starts opening a connection; `ticket` is the waiter it is opened for.
+    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, origin: Origin, ticket: u64);
+}
+
+impl<C, B> Dial<B> for C
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Transport + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, origin: Origin, ticket: u64) {
+        let dialing = Dialing {
+            pool: Arc::clone(pool),
+            origin,
+            ticket,
+            state: Open::Slot,
+        };
+        pool.spawn(open(dialing));
+    }
+}
+
+/// A connection that is being opened; undone when dropped.
+struct Dialing<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    pool: Arc<Shared<C, B, O>>,
+    origin: Origin,
+    ticket: u64,
+    state: Open,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Open {
+    /// The place in the limits is held here.
+    Slot,
+    /// The place is held by the socket.
+    Socket,
+    /// The waiter has its answer.
+    Done,
+}
+
+/// What is known about a connection before hyper has it.
+pub(crate) struct Opened {
+    pub(crate) handle: Connection,
+    pub(crate) state: Arc<IoState>,
+    pub(crate) connected: Connected,
+    pub(crate) http2: bool,
+    /// Whether the socket itself can be looked at before use.
+    pub(crate) bare_tcp: bool,
+}
+
+async fn open<C, B, O>(mut dialing: Dialing<C, B, O>)
+where
+    C: Service<Uri> + Clone + Send + Sync + 'static,
+    C::Response: Read + Write + Transport + Unpin + Send + 'static,
+    C::Error: Into<BoxError>,
+    C::Future: Send,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+    O: PoolObserver,
+{
+    let limit = dialing.pool.limits.connect_timeout;
+    let connect = connect(dialing.pool.connector.clone(), dialing.origin.to_uri());
+    let connected = match limit {
+        Some(limit) => tokio::time::timeout(limit, connect)
+            .await
+            .unwrap_or_else(|_| Err(connect_error(PoolErrorKind::ConnectTimeout))),
+        None => connect.await,
+    };
+    let io = match connected {
+        Ok(io) => io,
+        Err(error) => return dialing.fail(error),
+    };
+    let (io, opened) = dialing.watch(io);
+    let failed = connect_error(PoolErrorKind::Connect).on(opened.handle.clone(), None);
+    if opened.http2 {
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        match builder.timer(TokioTimer::new()).handshake(io).await {
+            Ok((sender, hyper)) => {
+                let conn = dialing.succeed(opened, Sender::Http2(sender));
+                drive(conn, hyper).await;
+            }
+            Err(error) => dialing.fail(failed.because(error)),
+        }
+    } else {
+        match dialing.pool.http1.handshake(io).await {
+            Ok((sender, hyper)) => {
+                let conn = dialing.succeed(opened, Sender::Http1(sender));
+                drive(conn, hyper.with_upgrades()).await;
+            }
+            Err(error) => dialing.fail(failed.because(error)),
+        }
+    }
+}
+
+async fn connect<C>(mut connector: C, uri: Uri) -> Result<C::Response, PoolError>
+where
+    C: Service<Uri>,
+    C::Error: Into<BoxError>,
+{
+    let failed = |error: BoxError| connect_error(PoolErrorKind::Connect).because(error);
+    poll_fn(|cx| connector.poll_ready(cx).map_err(Into::into))
+        .await
+        .map_err(failed)?;
+    connector
+        .call(uri)
+        .await
+        .map_err(|error| failed(error.into()))
+}
+
+fn connect_error(kind: PoolErrorKind) -> PoolError {
+    PoolError::new(kind, Delivery::NotSent)
+}
+
+impl<C, B, O> Dialing<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    /// Puts a transport under watch; from here on its place is given up when it is dropped.
+    fn watch<T>(&mut self, io: T) -> (TokioIo<PoolIo<T>>, Opened)
+    where
+        T: Transport + Send + 'static,
+    {
+        let connected = io.connected();
+        let mut extras = Extensions::new();
+        connected.get_extras(&mut extras);
+        let mut builder = Connection::builder(Side::Client);
+        if let Some(info) = extras.get::<HttpInfo>() {
+            builder = builder
+                .local_addr(info.local_addr())
+                .peer_addr(info.remote_addr());
+        }
+        let bare_tcp = match tcp(&io) {
+            Some(tcp) => {
+                // A request in two writes must not wait for the peer's delayed acknowledgement.
+                let _ = tcp.set_nodelay(true);
+                true
+            }
+            None => false,
+        };
+        let handle = builder.build();
+        let http2 = match self.pool.protocol {
+            Protocol::Auto => connected.is_negotiated_h2(),
+            Protocol::Http2 => true,
+        };
+        let state = Arc::new(IoState::new());
+        let owner: Weak<dyn SocketOwner> = Arc::downgrade(&self.pool) as Weak<dyn SocketOwner>;
+        let guard = SocketGuard::new(
+            owner,
+            self.origin.clone(),
+            handle.clone(),
+            Arc::clone(&state),
+        );
+        self.state = Open::Socket;
+        if let Some(peer) = handle.peer_addr() {
+            self.pool.ports.opened(peer);
+        }
+        let io = TokioIo::new(PoolIo::new(io, http2, guard));
+        let opened = Opened {
+            handle,
+            state,
+            connected,
+            http2,
+            bare_tcp,
+        };
+        (io, opened)
+    }
+
+    /// Gives the connection to whoever has waited longest, which need not be who asked for it.
+    fn succeed(mut self, opened: Opened, sender: Sender<B>) -> Arc<Conn<B>> {
+        let pool = Arc::clone(&self.pool);
+        pool.observer.on_event(&PoolEvent::Opened(&opened.handle));
+        let handle = opened.handle.clone();
+        let mut work = Work::default();
+        let (conn, lost) = {
+            let mut state = lock(&pool.state);
+            let state = &mut *state;
+            let entry = state.origins.entry(self.origin.clone()).or_default();
+            entry.dialing -= 1;
+            entry.peer = handle.peer_addr();
+            entry.speaks_http2 = opened.http2;
+            let lost = match entry.waiters.get_mut(&self.ticket) {
+                Some(waiter) => {
+                    waiter.dialing = false;
+                    false
+                }
+                None => true,
+            };
+            let retire_at = pool
+                .limits
+                .retirement(&pool.seed, handle.id())
+                .map(|age| handle.opened_at() + age);
+            let home: Weak<dyn Home<B>> = Arc::downgrade(&pool) as Weak<dyn Home<B>>;
+            let conn = Arc::new(Conn::new(
+                opened,
+                self.origin.clone(),
+                retire_at,
+                entry.hint,
+                sender,
+                home,
+            ));
+            if conn.http2 {
+                pool.share(state, Arc::clone(&conn), self.ticket, &mut work);
+            } else {
+                pool.place(state, Arc::clone(&conn), &mut work);
+            }
+            pool.pump(state, &self.origin, &mut work);
+            (conn, lost)
+        };
+        self.state = Open::Done;
+        if lost {
+            pool.observer.on_event(&PoolEvent::RaceLost(&handle));
+        }
+        pool.carry_out(work);
+        conn
+    }
+
+    /// Fails the waiter that the connection was to be for, if it still waits.
+    fn fail(mut self, error: PoolError) {
+        let mut work = Work::default();
+        self.undo(&mut work, Some(error));
+        self.pool.carry_out(work);
+    }
+
+    fn undo(&mut self, work: &mut Work<B>, error: Option<PoolError>) {
+        let held = std::mem::replace(&mut self.state, Open::Done);
+        let pool = &self.pool;
+        let mut state = lock(&pool.state);
+        let state = &mut *state;
+        let Some(entry) = state.origins.get_mut(&self.origin) else {
+            return;
+        };
+        entry.dialing -= 1;
+        let others = entry.open - usize::from(held == Open::Slot);
+        match error {
+            Some(error) => {
+                let no_port = is_addr_not_available(&error);
+                if let (true, Some(peer)) = (no_port, entry.peer) {
+                    pool.ports.exhausted(peer);
+                }
+                if no_port && others > entry.dialing && entry.peer.is_some() {
+                    // There are connections to wait for.
+                    if let Some(waiter) = entry.waiters.get_mut(&self.ticket) {
+                        waiter.dialing = false;
+                    }
+                } else if let Some(waiter) = entry.waiters.remove(&self.ticket) {
+                    state.waiting -= 1;
+                    let error = if no_port {
+                        connect_error(PoolErrorKind::PortsExhausted).because(error)
+                    } else {
+                        error
+                    };
+                    work.grants.push((waiter.grant, Err(error)));
+                }
+            }
+            None => {
+                state.waiting -= entry.waiters.len();
+                for waiter in std::mem::take(&mut entry.waiters).into_values() {
+                    let canceled = connect_error(PoolErrorKind::Canceled);
+                    work.grants.push((waiter.grant, Err(canceled)));
+                }
+            }
+        }
+        if held == Open::Slot {
+            pool.free_slot(state, &self.origin, work);
+        } else {
+            pool.pump(state, &self.origin, work);
+        }
+    }
+}
+
+impl<C, B, O> Drop for Dialing<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    fn drop(&mut self) {
+        if self.state == Open::Done {
+            return;
+        }
+        // A connector that panics fails its own request. Without a panic the runtime is shutting
+        // down, and another task would not run either: then all of them fail.
+        let error = std::thread::panicking().then(|| connect_error(PoolErrorKind::Canceled));
+        let mut work = Work::default();
+        self.undo(&mut work, error);
+        self.pool.carry_out(work);
+    }
+}
+
+impl<C, B, O> Shared<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    /// Gives an HTTP/2 connection to all who wait, and to those who come.
+    fn share(&self, state: &mut State<B>, conn: Arc<Conn<B>>, ticket: u64, work: &mut Work<B>) {
+        let Some(entry) = state.origins.get_mut(&conn.origin) else {
+            return;
+        };
+        let for_fresh = entry.waiters.get(&ticket).is_some_and(|w| w.fresh);
+        let shared = match entry.http2.take() {
+            // A second one was opened before the first was known to be HTTP/2.
+            Some(first) if !for_fresh && first.is_usable() => {
+                work.retire.push((conn, CloseReason::Surplus));
+                first
+            }
+            other => {
+                work.retire
+                    .extend(other.map(|old| (old, CloseReason::Surplus)));
+                conn
+            }
+        };
+        entry.http2 = Some(Arc::clone(&shared));
+        let (mut served, mut left) = (0, BTreeMap::new());
+        for (number, waiter) in std::mem::take(&mut entry.waiters) {
+            if waiter.fresh && number != ticket {
+                left.insert(number, waiter);
+            } else {
+                served += 1;
+                work.grants.push((waiter.grant, Ok(Arc::clone(&shared))));
+            }
+        }
+        entry.waiters = left;
+        state.waiting -= served;
+        let (due, _) = http2_due(&shared, Instant::now(), &self.limits);
+        if let Some(at) = due {
+            self.wake_at(state, at, work);
+        }
+    }
+}

@@ -1,0 +1,358 @@
+//! What all handles of a pool share: who is connected to where, who waits, and who is next.
+//!
+//! Every change of the state is one short critical section; what follows from it (waking waiters,
+//! opening and closing connections, telling the observer) is collected as [`Work`] and done after the
+//! lock is released.
+
+mod checkout;
+mod dial;
+mod origin;
+mod work;
+
+use std::collections::HashMap;
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tower_conn_core::{CloseReason, Connection};
+
+pub(crate) use self::checkout::Checkout;
+pub(crate) use self::dial::{Dial, Opened};
+use self::origin::{Idle, OriginState};
+use self::work::Work;
+use crate::conn::{Conn, Home, lock};
+use crate::io::SocketOwner;
+use crate::policy::Limits;
+use crate::ports::PortBudget;
+use crate::{Origin, PoolError, PoolEvent, PoolObserver, Protocol};
+
+pub(crate) type Grant<B> = Result<Arc<Conn<B>>, PoolError>;
+
+pub(crate) struct Shared<C, B, O> {
+    pub(crate) connector: C,
+    pub(crate) limits: Limits,
+    pub(crate) protocol: Protocol,
+    pub(crate) http1: hyper::client::conn::http1::Builder,
+    pub(crate) observer: O,
+    pub(crate) ports: PortBudget,
+    pub(crate) seed: RandomState,
+    pub(crate) alarm: Arc<Notify>,
+    runtime: OnceLock<Handle>,
+    state: Mutex<State<B>>,
+    me: Weak<Self>,
+}
+
+struct State<B> {
+    origins: HashMap<Origin, OriginState<B>>,
+    /// Sockets that are open, being opened or being closed.
+    total: usize,
+    idle: usize,
+    waiting: usize,
+    /// Connections told to make room whose sockets are not closed yet.
+    evicting: usize,
+    next_ticket: u64,
+    /// When the timer looks next; `None` while there is nothing to look at.
+    timer: Option<Instant>,
+}
+
+/// Origins that are remembered for nothing but their hint.
+const REMEMBERED: usize = 1024;
+
+impl<C, B, O> Shared<C, B, O>
+where
+    C: Send + Sync + 'static,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    pub(crate) fn new(
+        connector: C,
+        limits: Limits,
+        protocol: Protocol,
+        http1: hyper::client::conn::http1::Builder,
+        observer: O,
+        ports: PortBudget,
+    ) -> Arc<Self> {
+        Arc::new_cyclic(|me| Self {
+            connector,
+            limits,
+            protocol,
+            http1,
+            observer,
+            ports,
+            seed: RandomState::new(),
+            alarm: Arc::new(Notify::new()),
+            runtime: OnceLock::new(),
+            state: Mutex::new(State {
+                origins: HashMap::new(),
+                total: 0,
+                idle: 0,
+                waiting: 0,
+                evicting: 0,
+                next_ticket: 0,
+                timer: None,
+            }),
+            me: me.clone(),
+        })
+    }
+}
+
+impl<C, B, O> Shared<C, B, O> {
+    pub(crate) fn stats(&self) -> Stats {
+        let state = lock(&self.state);
+        Stats {
+            open: state.total,
+            idle: state.idle,
+            waiting: state.waiting,
+        }
+    }
+}
+
+/// How many connections a pool has, and how many requests wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sockets that are open, being opened or being closed.
+    pub open: usize,
+    /// HTTP/1.1 connections that wait for a request.
+    pub idle: usize,
+    /// Requests that wait for a connection.
+    pub waiting: usize,
+}
+
+impl<B> State<B> {
+    /// Takes the longest-idle connection of all origins, or of one.
+    fn take_oldest(&mut self, only: Option<&Origin>) -> Option<Arc<Conn<B>>> {
+        let origin = match only {
+            Some(origin) => self.origins.get_mut(origin)?,
+            None => self
+                .origins
+                .values_mut()
+                .filter(|origin| !origin.idle.is_empty())
+                .min_by_key(|origin| origin.idle.front().map(|idle| idle.since))?,
+        };
+        let idle = origin.idle.pop_front()?;
+        self.idle -= 1;
+        Some(idle.conn)
+    }
+
+    /// Forgets an origin that nothing is known about, and some of those of which only a hint is.
+    fn tidy(&mut self, origin: &Origin) {
+        if let Some(entry) = self.origins.get(origin) {
+            if entry.is_unused() && (entry.hint.is_none() || self.origins.len() > REMEMBERED) {
+                self.origins.remove(origin);
+            }
+        }
+    }
+}
+
+impl<C, B, O> Home<B> for Shared<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    fn release(&self, conn: Arc<Conn<B>>) {
+        let mut work = Work::default();
+        self.place(&mut lock(&self.state), conn, &mut work);
+        self.carry_out(work);
+    }
+
+    fn forget(&self, conn: &Arc<Conn<B>>) {
+        let mut state = lock(&self.state);
+        let Some(entry) = state.origins.get_mut(&conn.origin) else {
+            return;
+        };
+        let removed = entry.remove(conn);
+        if removed {
+            state.idle -= 1;
+        }
+    }
+
+    fn report(&self, connection: &Connection, reason: CloseReason) {
+        SocketOwner::report(self, connection, reason);
+    }
+
+    fn drain_limits(&self) -> (u64, std::time::Duration) {
+        (self.limits.drain_bytes, self.limits.drain_time)
+    }
+}
+
+impl<C, B, O> Shared<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    /// Gives a free HTTP/1.1 connection to the oldest waiter, keeps it, or closes it.
+    fn place(&self, state: &mut State<B>, conn: Arc<Conn<B>>, work: &mut Work<B>) {
+        if !conn.is_usable() {
+            // Its driver knows, or is about to find out.
+            conn.handle.request_close(conn.io.end());
+            return;
+        }
+        let now = Instant::now();
+        let (timeout, more) = conn.hint();
+        let uses = conn.handle.exchanges_begun();
+        let spent = !more || self.limits.max_uses.is_some_and(|max| uses >= max.get());
+        let due = conn.retire_at.is_some_and(|at| at <= now);
+        let idle_time = self.limits.idle_time(timeout);
+        let retire = if spent {
+            Some(CloseReason::MaxRequests)
+        } else if due {
+            Some(CloseReason::MaxAge)
+        } else {
+            None
+        };
+        if let Some(reason) = retire {
+            work.retire.push((conn, reason));
+            return;
+        }
+        let total_binds = state.total >= self.limits.total.get();
+        let Some(entry) = state.origins.get_mut(&conn.origin) else {
+            work.retire.push((conn, CloseReason::Application));
+            return;
+        };
+        if timeout.is_some() {
+            entry.hint = timeout;
+        }
+        let binds = total_binds || entry.open >= self.limits.per_origin.get();
+        match entry.next_waiter(uses == 0, binds) {
+            origin::Next::Waiter(waiter) => {
+                state.waiting -= 1;
+                work.grants.push((waiter, Ok(conn)));
+                return;
+            }
+            origin::Next::MakeRoom => {
+                state.evicting += 1;
+                entry.evicting += 1;
+                work.retire.push((conn, CloseReason::Evicted));
+                return;
+            }
+            origin::Next::Nobody => {}
+        }
+        let (until, reason) = match idle_time {
+            Some((time, reason)) if time.is_zero() => {
+                work.retire.push((conn, reason));
+                return;
+            }
+            Some((time, reason)) => (Some(now + time), reason),
+            None => (None, CloseReason::Idle),
+        };
+        let (until, reason) = match (until, conn.retire_at) {
+            (Some(until), Some(at)) if at < until => (Some(at), CloseReason::MaxAge),
+            (None, Some(at)) => (Some(at), CloseReason::MaxAge),
+            (until, _) => (until, reason),
+        };
+        entry.idle.push_back(Idle {
+            conn,
+            since: now,
+            until,
+            reason,
+        });
+        if entry.idle.len() > self.limits.idle_per_origin.get() {
+            if let Some(idle) = entry.idle.pop_front() {
+                work.retire.push((idle.conn, CloseReason::Surplus));
+            }
+        } else {
+            state.idle += 1;
+            if state.idle > self.limits.idle.get() {
+                if let Some(conn) = state.take_oldest(None) {
+                    work.retire.push((conn, CloseReason::Surplus));
+                }
+            }
+        }
+        if let Some(until) = until {
+            self.wake_at(state, until, work);
+        }
+    }
+
+    /// Has the timer look at this time at the latest.
+    fn wake_at(&self, state: &mut State<B>, at: Instant, work: &mut Work<B>) {
+        match state.timer {
+            None => {
+                state.timer = Some(at);
+                work.start_timer = true;
+            }
+            Some(next) if at < next => {
+                state.timer = Some(at);
+                self.alarm.notify_one();
+            }
+            Some(_) => {}
+        }
+    }
+
+    /// Closes what has idled long enough; when to look again, `None` if nothing is left to watch.
+    pub(crate) fn sweep(&self) -> Option<Instant> {
+        let mut work = Work::default();
+        let next = {
+            let mut state = lock(&self.state);
+            let state = &mut *state;
+            let now = Instant::now();
+            let mut next: Option<Instant> = None;
+            for entry in state.origins.values_mut() {
+                let before = entry.idle.len();
+                let due = entry.sweep(now, &self.limits, &mut work.retire);
+                state.idle -= before - entry.idle.len();
+                next = match (next, due) {
+                    (Some(one), Some(other)) => Some(one.min(other)),
+                    (one, other) => one.or(other),
+                };
+            }
+            let next = next.map(|next| next.max(now + crate::timer::GRAIN));
+            state.timer = next;
+            next
+        };
+        self.carry_out(work);
+        next
+    }
+}
+
+impl<C, B, O> SocketOwner for Shared<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    fn socket_closed(&self, origin: &Origin, connection: &Connection, by_peer: bool) {
+        if let Some(peer) = connection.peer_addr() {
+            self.ports.closed(peer, by_peer);
+        }
+        let mut work = Work::default();
+        {
+            let mut state = lock(&self.state);
+            if connection.close_reason() == Some(CloseReason::Evicted) {
+                state.evicting = state.evicting.saturating_sub(1);
+                if let Some(entry) = state.origins.get_mut(origin) {
+                    entry.evicting = entry.evicting.saturating_sub(1);
+                }
+            }
+            self.free_slot(&mut state, origin, &mut work);
+        }
+        self.carry_out(work);
+    }
+
+    fn report(&self, connection: &Connection, reason: CloseReason) {
+        self.observer
+            .on_event(&PoolEvent::Closed(connection, reason));
+    }
+}
+
+impl<C, B, O> Drop for Shared<C, B, O> {
+    fn drop(&mut self) {
+        let state = self
+            .state
+            .get_mut()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        for entry in state.origins.values_mut() {
+            for idle in entry.idle.drain(..) {
+                idle.conn.retire(CloseReason::Application);
+            }
+            if let Some(conn) = entry.http2.take() {
+                conn.retire(CloseReason::Application);
+            }
+        }
+        self.alarm.notify_one();
+    }
+}

@@ -1,0 +1,94 @@
+//! What is done after the lock is released.
+
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tower_conn_core::CloseReason;
+
+use super::dial::Dial;
+use super::{Grant, Shared};
+use crate::conn::Conn;
+use crate::{Origin, PoolEvent, PoolObserver};
+
+pub(super) struct Work<B> {
+    pub(super) grants: Vec<(oneshot::Sender<Grant<B>>, Grant<B>)>,
+    pub(super) dials: Vec<(Origin, u64)>,
+    pub(super) retire: Vec<(Arc<Conn<B>>, CloseReason)>,
+    pub(super) ports_low: Vec<(std::net::SocketAddr, u32, u32)>,
+    pub(super) start_timer: bool,
+}
+
+impl<B> Default for Work<B> {
+    fn default() -> Self {
+        Self {
+            grants: Vec::new(),
+            dials: Vec::new(),
+            retire: Vec::new(),
+            ports_low: Vec::new(),
+            start_timer: false,
+        }
+    }
+}
+
+impl<C, B, O> Shared<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    pub(super) fn carry_out(&self, work: Work<B>) {
+        for (waiter, grant) in work.grants {
+            // Whoever waited has gone in the meantime: the connection is free again.
+            if let Err(Ok(conn)) = waiter.send(grant) {
+                self.give_back(conn);
+            }
+        }
+        for (conn, reason) in work.retire {
+            conn.retire(reason);
+        }
+        for (destination, used, ports) in work.ports_low {
+            self.observer.on_event(&PoolEvent::PortsLow {
+                destination,
+                used,
+                ports,
+            });
+        }
+        if work.dials.is_empty() && !work.start_timer {
+            return;
+        }
+        let Some(me) = self.me.upgrade() else {
+            return;
+        };
+        for (origin, ticket) in work.dials {
+            C::dial(&me, origin, ticket);
+        }
+        if work.start_timer {
+            self.spawn(crate::timer::run(self.me.clone(), Arc::clone(&self.alarm)));
+        }
+    }
+
+    pub(super) fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) {
+        match Handle::try_current() {
+            Ok(handle) => {
+                handle.spawn(future);
+            }
+            Err(_) => {
+                if let Some(handle) = self.runtime.get() {
+                    handle.spawn(future);
+                }
+            }
+        }
+    }
+}
+
+impl<C, B, O> Shared<C, B, O> {
+    /// Remembers the runtime, for what has to be started from outside of one.
+    pub(crate) fn note_runtime(&self) {
+        if self.runtime.get().is_none() {
+            if let Ok(handle) = Handle::try_current() {
+                let _ = self.runtime.set(handle);
+            }
+        }
+    }
+}
