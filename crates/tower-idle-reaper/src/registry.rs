@@ -4,6 +4,7 @@
 //! tick at which the connection must be looked at for any other reason. The connections themselves
 //! are touched only when something is due.
 
+use std::collections::BinaryHeap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +14,8 @@ use tower_conn_core::{Connection, StampTable};
 
 use crate::limits::{NEVER, after};
 
+/// How many connections that became idle in one tick are told apart.
+const TIES: usize = 4096;
 /// Slots in a chunk.
 const SLOTS: u32 = 1024;
 
@@ -199,45 +202,66 @@ impl Registry {
     }
 
     /// The `most` longest-idle connections, the longest-idle one last. Those that became idle in the
-    /// same tick are taken as idle in the order in which they were opened.
+    /// same tick are taken as idle in the order in which they were opened, unless there are very many.
     pub(crate) fn longest_idle(&self, most: usize) -> Vec<Candidate> {
-        let mut heap = std::collections::BinaryHeap::with_capacity(most + 1);
-        let chunks = self.chunks();
-        for (number, chunk) in chunks.iter().enumerate() {
-            let mut bound = match heap.peek() {
-                Some(&(worst, _, _)) if heap.len() == most => worst,
-                _ => NonZeroU32::MAX,
-            };
+        let mut found = BinaryHeap::with_capacity(most + 1);
+        let mut ties = 0;
+        for chunk in self.chunks() {
+            let entries = chunk.entries();
             for slot in chunk.stamps.due(NonZeroU32::MAX) {
-                let Some(since) = chunk
-                    .stamps
-                    .idle_since(slot)
-                    .filter(|since| *since <= bound)
-                else {
+                let Some(since) = chunk.stamps.idle_since(slot) else {
                     continue;
                 };
-                heap.push((since, number, slot));
-                if heap.len() > most {
-                    heap.pop();
-                    bound = heap.peek().map_or(bound, |&(worst, _, _)| worst);
+                if found.len() == most {
+                    let bound = found.peek().map_or(since, |c: &Candidate| c.since);
+                    ties += usize::from(since == bound);
+                    if since > bound || (since == bound && ties > TIES) {
+                        continue;
+                    }
+                }
+                let Some(connection) = entries.get(slot as usize).cloned().flatten() else {
+                    continue;
+                };
+                found.push(Candidate {
+                    since,
+                    connection,
+                    chunk: Arc::clone(&chunk),
+                    slot,
+                });
+                if found.len() > most {
+                    found.pop();
                 }
             }
         }
-        let mut found: Vec<_> = heap
-            .into_iter()
-            .filter_map(|(since, number, slot)| {
-                Some(Candidate {
-                    since,
-                    connection: chunks[number].get(slot)?,
-                    chunk: Arc::clone(&chunks[number]),
-                    slot,
-                })
-            })
-            .collect();
-        found.sort_unstable_by_key(|candidate| {
-            std::cmp::Reverse((candidate.since, candidate.connection.id()))
-        });
+        let mut found = found.into_sorted_vec();
+        found.reverse();
         found
+    }
+}
+
+impl Candidate {
+    fn key(&self) -> (NonZeroU32, u64) {
+        (self.since, self.connection.id())
+    }
+}
+
+impl PartialEq for Candidate {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Candidate {}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.key().cmp(&other.key())
     }
 }
 

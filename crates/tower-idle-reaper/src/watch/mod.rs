@@ -36,6 +36,8 @@ pub trait Graceful: Future<Output = Result<(), Self::Error>> {
 /// How long a peer may take to answer the PING between the two GOAWAYs of a graceful shutdown
 /// (RFC 9113 section 6.8), when no stream is open.
 const PONG_WAIT: Duration = Duration::from_secs(5);
+/// How long no stream must have been open by then, for the last one's bytes to have left.
+const SETTLED: Duration = Duration::from_secs(1);
 
 pin_project! {
     /// Drives a connection; made by [`IdleReaper::watch`].
@@ -112,11 +114,11 @@ impl<C: Graceful> Future for Watch<C> {
                     if this
                         .connection
                         .idle_for()
-                        .is_some_and(|idle| idle >= PONG_WAIT)
+                        .is_some_and(|idle| idle >= SETTLED)
                     {
                         return Poll::Ready(finish(&mut this.inner, this.connection));
                     }
-                    pong.as_mut().reset(Instant::now() + PONG_WAIT);
+                    pong.as_mut().reset(Instant::now() + SETTLED);
                 }
             }
             return Poll::Pending;
