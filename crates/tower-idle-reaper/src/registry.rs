@@ -102,10 +102,6 @@ impl Chunk {
         // Dropped outside the lock: it may be the last handle.
         drop(before);
     }
-
-    pub(crate) fn get(&self, slot: u32) -> Option<Connection> {
-        self.entries().get(slot as usize)?.clone()
-    }
 }
 
 /// A connection among the longest-idle ones, idle since `since` when it was found.

@@ -25,6 +25,8 @@ pub(crate) const BODY_FAILED: u32 = 1 << 4;
 pub(crate) const LINGER_OVER: u32 = 1 << 5;
 /// A request body was left unfinished when the connection was shut down.
 pub(crate) const UNREAD: u32 = 1 << 7;
+/// The transport is under TLS whose handshake is not over.
+pub(crate) const SEALED: u32 = 1 << 8;
 /// The last request asked for the connection to close after it.
 pub(crate) const PEER_ASKED: u32 = 1 << 6;
 
@@ -119,6 +121,10 @@ impl Shared {
 
     pub(crate) fn set(&self, flag: u32) {
         self.flags.fetch_or(flag, Ordering::AcqRel);
+    }
+
+    pub(crate) fn unset(&self, flag: u32) {
+        self.flags.fetch_and(!flag, Ordering::AcqRel);
     }
 
     // ===== the reading side =====

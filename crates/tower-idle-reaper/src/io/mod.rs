@@ -125,6 +125,7 @@ impl<T> ReapedIo<T> {
     #[must_use]
     pub fn under_tls(mut self) -> Self {
         self.role = Role::UnderTls;
+        self.shared.set(shared::SEALED);
         self
     }
 
@@ -136,6 +137,7 @@ impl<T> ReapedIo<T> {
     /// Gives the stream back if the connection belongs to no reaper.
     pub fn over_tls(inner: T, connection: &Connection) -> Result<Self, T> {
         let mut io = Self::new(inner, connection.clone(), Role::OverTls)?;
+        io.shared.unset(shared::SEALED);
         connection.head_abandoned();
         let limits = &io.shared.reaper.limits;
         let due = crate::limits::after(io.shared.now(), limits.first_byte);

@@ -9,7 +9,7 @@ use tower_conn_core::CloseReason;
 
 use super::ReapedIo;
 use crate::limits::Phase;
-use crate::shared::{BODY_FAILED, CUT, HTTP2, WATCHED};
+use crate::shared::{BODY_FAILED, CUT, HTTP2, SEALED, WATCHED};
 
 /// RFC 9110 section 15.5.9; written when no exchange is open.
 const REQUEST_TIMEOUT: &[u8] =
@@ -155,6 +155,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     /// Nothing has arrived: starts the clock that now runs, or closes.
     fn nothing_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.role.is_http() {
+            // Until the handshake begins, this is the only part that can close.
+            if self.shared.has(SEALED) && self.shared.bytes_in() == 0 {
+                return self.poll_claim(cx);
+            }
             return self.wait_for_cut(cx);
         }
         self.learn_body();
@@ -216,7 +220,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     fn read_failed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let reason = self.connection.close_reason();
         match reason {
-            Some(CloseReason::FirstByteTimeout) => Poll::Ready(Ok(())),
             Some(CloseReason::HeadTimeout) => {
                 self.answer_timeout(cx);
                 Poll::Ready(Ok(()))

@@ -178,10 +178,11 @@ impl Limits {
         let off = (NEVER, None);
         let (phase, phase_rate) = match facts.phase {
             Phase::Quiet => (off, off),
+            Phase::FirstByte if facts.closing => (off, off),
             Phase::FirstByte => (
                 (
                     after(facts.since, self.first_byte),
-                    cut(CloseReason::FirstByteTimeout),
+                    Some(Action::Close(CloseReason::FirstByteTimeout)),
                 ),
                 off,
             ),

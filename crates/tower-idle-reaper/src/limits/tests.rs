@@ -28,7 +28,7 @@ fn each_phase_has_its_own_limit_and_is_never_early() {
         (
             Phase::FirstByte,
             10,
-            Action::Cut(CloseReason::FirstByteTimeout),
+            Action::Close(CloseReason::FirstByteTimeout),
         ),
         (Phase::Body, 30, Action::FailBody),
         (Phase::Linger, 5, Action::EndLinger),
