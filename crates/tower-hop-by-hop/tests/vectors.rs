@@ -3,5 +3,7 @@
 
 #[path = "vectors/cases.rs"]
 mod cases;
+#[path = "vectors/layer.rs"]
+mod layer;
 #[path = "vectors/pure.rs"]
 mod pure;

@@ -24,7 +24,9 @@ fn every_vector() {
 fn request(case: &Case) {
     let (mut headers, version) = (case.headers("input"), case.version("version"));
     if case.knob("max_forwards").is_some() {
-        let max = case.knob("max_forwards_max").and_then(|max| max.as_u64());
+        let max = case
+            .knob("max_forwards_max")
+            .and_then(serde_json::Value::as_u64);
         if count_forward(&mut headers, &case.method(), max) == Forwarding::Answer {
             assert_eq!(case.outcome(), "respond_local", "{}", case.name());
             return;
