@@ -3,8 +3,12 @@
 use std::fmt;
 
 use http::header::{
-    ALT_SVC, CONNECTION, CONTENT_LENGTH, COOKIE, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRAILER, TRANSFER_ENCODING, UPGRADE,
+    ACCEPT, ACCEPT_ENCODING, ACCEPT_LANGUAGE, ACCEPT_RANGES, AGE, ALLOW, ALT_SVC, AUTHORIZATION,
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, COOKIE, DATE, DNT, ETAG, EXPIRES, HOST, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+    LAST_MODIFIED, LINK, LOCATION, ORIGIN, PRAGMA, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, RANGE,
+    REFERER, SERVER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, TE, TRAILER, TRANSFER_ENCODING,
+    UPGRADE, UPGRADE_INSECURE_REQUESTS, USER_AGENT, VARY, VIA,
 };
 use http::{HeaderMap, HeaderName};
 use tower_conn_core::names::{
@@ -16,7 +20,20 @@ use tower_conn_core::names::{
 pub struct FieldSet(u16);
 
 /// Header sections of up to this many names are walked; larger ones are probed name by name.
-const WALKED: usize = 32;
+const WALKED: usize = 64;
+
+/// The lengths of the names, one bit each.
+const LENGTHS: u32 = 1 << 2
+    | 1 << 5
+    | 1 << 6
+    | 1 << 7
+    | 1 << 10
+    | 1 << 14
+    | 1 << 16
+    | 1 << 17
+    | 1 << 18
+    | 1 << 19
+    | 1 << 25;
 
 static NAMES: [HeaderName; 15] = [
     CONNECTION,
@@ -83,6 +100,9 @@ impl FieldSet {
         .or(Self::ALT_SVC)
         .or(Self::CLOSE);
 
+    /// Not stripped by themselves.
+    pub(crate) const HARMLESS: Self = Self::CLOSE.or(Self::CONTENT_LENGTH).or(Self::COOKIE);
+
     pub(crate) const fn or(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
@@ -93,6 +113,15 @@ impl FieldSet {
 
     pub(crate) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
+    }
+
+    pub(crate) const fn only_if(self, condition: bool) -> Self {
+        if condition { self } else { Self::EMPTY }
+    }
+
+    /// Whether no field is stripped for its name alone.
+    pub(crate) const fn is_harmless(self) -> bool {
+        self.without(Self::HARMLESS).is_empty()
     }
 
     pub(crate) const fn intersects(self, other: Self) -> bool {
@@ -114,7 +143,7 @@ impl FieldSet {
     /// Whether a name is in the set.
     #[must_use]
     pub fn contains(self, name: &HeaderName) -> bool {
-        self.intersects(Self::of(name.as_str().as_bytes()))
+        self.intersects(Self::of_name(name))
     }
 
     /// The names in the set.
@@ -160,6 +189,67 @@ impl FieldSet {
         }
     }
 
+    /// [`of`](Self::of) for a name in a header map. Most of these are frequent standard names, which
+    /// `http` holds as a number: for them this is one load from a table.
+    #[inline(always)]
+    fn of_name(name: &HeaderName) -> Self {
+        const UNLISTED: FieldSet = FieldSet(u16::MAX);
+        let listed = match *name {
+            CONNECTION => Self::CONNECTION,
+            TE => Self::TE,
+            TRANSFER_ENCODING => Self::TRANSFER_ENCODING,
+            UPGRADE => Self::UPGRADE,
+            PROXY_AUTHENTICATE => Self::PROXY_AUTHENTICATE,
+            PROXY_AUTHORIZATION => Self::PROXY_AUTHORIZATION,
+            TRAILER => Self::TRAILER,
+            ALT_SVC => Self::ALT_SVC,
+            CONTENT_LENGTH => Self::CONTENT_LENGTH,
+            COOKIE => Self::COOKIE,
+            ACCEPT
+            | ACCEPT_ENCODING
+            | ACCEPT_LANGUAGE
+            | ACCEPT_RANGES
+            | AGE
+            | ALLOW
+            | AUTHORIZATION
+            | CACHE_CONTROL
+            | CONTENT_ENCODING
+            | CONTENT_SECURITY_POLICY
+            | CONTENT_TYPE
+            | DATE
+            | DNT
+            | ETAG
+            | EXPIRES
+            | HOST
+            | IF_MODIFIED_SINCE
+            | IF_NONE_MATCH
+            | LAST_MODIFIED
+            | LINK
+            | LOCATION
+            | ORIGIN
+            | PRAGMA
+            | RANGE
+            | REFERER
+            | SERVER
+            | SET_COOKIE
+            | STRICT_TRANSPORT_SECURITY
+            | UPGRADE_INSECURE_REQUESTS
+            | USER_AGENT
+            | VARY
+            | VIA => Self::EMPTY,
+            _ => UNLISTED,
+        };
+        if listed != UNLISTED {
+            return listed;
+        }
+        let text = name.as_str().as_bytes();
+        if text.len() < 32 && LENGTHS >> text.len() & 1 == 1 {
+            Self::of(text)
+        } else {
+            Self::EMPTY
+        }
+    }
+
     /// Which of the names are in a header section.
     pub(crate) fn found_in(headers: &HeaderMap) -> Self {
         if headers.keys_len() <= WALKED {
@@ -170,9 +260,8 @@ impl FieldSet {
     }
 
     fn walk(headers: &HeaderMap) -> Self {
-        headers.keys().fold(Self::EMPTY, |found, name| {
-            found.or(Self::of(name.as_str().as_bytes()))
-        })
+        let names = headers.keys();
+        names.fold(Self::EMPTY, |found, name| found.or(Self::of_name(name)))
     }
 
     fn probe(headers: &HeaderMap) -> Self {
@@ -212,6 +301,9 @@ mod tests {
             assert_eq!(FieldSet::of(text.as_bytes()), set, "{text}");
             assert_eq!(FieldSet::of(text.to_uppercase().as_bytes()), set, "{text}");
             assert!(set.contains(name));
+            assert!(LENGTHS >> text.len() & 1 == 1, "{text}");
+            let odd = HeaderName::from_bytes(format!("{text}z").as_bytes()).expect("a name");
+            assert_eq!(FieldSet::of_name(&odd), FieldSet::EMPTY);
             for miss in [
                 &text[1..],
                 &text[..text.len() - 1],

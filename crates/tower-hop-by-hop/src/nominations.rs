@@ -14,7 +14,7 @@ use crate::report::StripReport;
 /// The nominations of a message head, kept for its trailers: an option removes every header *or
 /// trailer* field of its name (RFC 9110 section 7.6.1).
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Nominations(Vec<HeaderValue>);
+pub struct Nominations(Box<[HeaderValue]>);
 
 /// One pass over the options of a message, before anything is changed.
 #[derive(Debug, Default)]
@@ -48,6 +48,37 @@ impl Kind {
             Self::Malformed
         }
     }
+}
+
+/// Takes the `Connection` line out of a head that has one and no second one.
+#[inline]
+pub(crate) fn take_line(head: &mut HeaderMap, found: FieldSet) -> Option<HeaderValue> {
+    // Only where no name has several lines is what `remove` returns sure to be all of it.
+    if found.intersects(FieldSet::CONNECTION) && head.len() == head.keys_len() {
+        head.remove(CONNECTION)
+    } else {
+        None
+    }
+}
+
+/// Puts the line back into a head that is left as it was.
+pub(crate) fn restore_line(head: &mut HeaderMap, line: Option<HeaderValue>) {
+    if let Some(line) = line {
+        head.insert(CONNECTION, line);
+    }
+}
+
+/// Whether there is nothing to strip but a `Connection` that asks to be kept, which is most of HTTP/1.
+#[inline]
+pub(crate) fn says_keep_alive_only(
+    found: FieldSet,
+    line: Option<&HeaderValue>,
+    policy: &Policy,
+) -> bool {
+    found.without(FieldSet::CONNECTION).is_harmless()
+        && line.is_some_and(|line| matches!(line.as_bytes(), b"keep-alive" | b"Keep-Alive"))
+        && policy.extra_names().is_empty()
+        && policy.option_limit() != Some(0)
 }
 
 // ===== impl Nominations =====
@@ -91,11 +122,26 @@ impl fmt::Debug for Nominations {
 // ===== impl Options =====
 
 impl Options {
-    /// Reads all options of a head.
-    pub(crate) fn read(head: &HeaderMap, policy: &Policy) -> Result<Self, RejectReason> {
+    /// Reads all options: those of the line that was [taken](take_line) out of the head, or else those
+    /// of the head.
+    pub(crate) fn read(
+        head: &HeaderMap,
+        taken: Option<&HeaderValue>,
+        policy: &Policy,
+    ) -> Result<Self, RejectReason> {
+        match taken {
+            Some(line) => Self::collect(members(line.as_bytes()), policy),
+            None => Self::collect(connection_options(head), policy),
+        }
+    }
+
+    fn collect<'a>(
+        all: impl Iterator<Item = &'a [u8]>,
+        policy: &Policy,
+    ) -> Result<Self, RejectReason> {
         let mut options = Self::default();
         let limit = policy.option_limit().unwrap_or(u32::MAX);
-        for (count, option) in (1u32..).zip(connection_options(head)) {
+        for (count, option) in (1u32..).zip(all) {
             if count > limit {
                 return Err(RejectReason::TooManyOptions);
             }
@@ -109,7 +155,7 @@ impl Options {
             Kind::Known(field) => self.known = self.known.or(field),
             Kind::Name => {
                 self.others = true;
-                self.report.nominated.push(option);
+                self.report.add_nominated(option);
             }
             Kind::Protected => {
                 if policy.protected_rule() == ProtectedNames::Reject {
@@ -117,7 +163,7 @@ impl Options {
                     return Err(HeaderName::from_bytes(option)
                         .map_or(RejectReason::MalformedOption, RejectReason::ProtectedName));
                 }
-                self.report.protected.push(option);
+                self.report.add_protected(option);
             }
             Kind::Malformed => {
                 if policy.malformed_rule() == MalformedOptions::Reject {
@@ -133,13 +179,17 @@ impl Options {
     pub(crate) fn remove_from(
         self,
         headers: &mut HeaderMap,
+        taken: Option<HeaderValue>,
         policy: &Policy,
     ) -> (StripReport, Nominations) {
         let unusual = self.known.without(policy.stripped().or(FieldSet::CLOSE));
         if !self.others && unusual.is_empty() {
             return (self.report, Nominations::default());
         }
-        let nominations = Nominations::of(headers);
+        let nominations = match taken {
+            Some(line) => Nominations(Box::new([line])),
+            None => Nominations::of(headers),
+        };
         for option in nominations.options() {
             if let (Kind::Name, Ok(name)) = (Kind::of(option, policy), std::str::from_utf8(option))
             {

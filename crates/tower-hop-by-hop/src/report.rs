@@ -1,5 +1,7 @@
 //! What a strip did to a message.
 
+use std::fmt;
+
 use http::HeaderName;
 
 use crate::fields::FieldSet;
@@ -11,18 +13,24 @@ const NAMES: usize = 16;
 ///
 /// The layers put a report into the extensions of the request and of the response when it is
 /// [notable](Self::is_notable), and hand every one that is not empty to the [hook](crate::OnStrip).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct StripReport {
     pub(crate) removed: FieldSet,
-    pub(crate) nominated: NameList,
-    pub(crate) protected: NameList,
     pub(crate) malformed: u32,
     pub(crate) extra: u32,
+    // Apart, because an ordinary message has none.
+    named: Option<Box<Named>>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Named {
+    nominated: NameList,
+    protected: NameList,
 }
 
 /// The first names of many, and how many there were.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NameList {
+struct NameList {
     names: Vec<HeaderName>,
     count: u32,
 }
@@ -39,25 +47,29 @@ impl StripReport {
     /// Names that options nominated and that were looked up and removed, in order; the first 16.
     #[must_use]
     pub fn nominated(&self) -> &[HeaderName] {
-        &self.nominated.names
+        self.named
+            .as_ref()
+            .map_or(&[], |named| &named.nominated.names)
     }
 
     /// How many options nominated a field that is not well known.
     #[must_use]
-    pub const fn nominated_count(&self) -> u32 {
-        self.nominated.count
+    pub fn nominated_count(&self) -> u32 {
+        self.named.as_ref().map_or(0, |named| named.nominated.count)
     }
 
     /// Protected names that options nominated, without effect; the first 16. No honest client does this.
     #[must_use]
     pub fn protected(&self) -> &[HeaderName] {
-        &self.protected.names
+        self.named
+            .as_ref()
+            .map_or(&[], |named| &named.protected.names)
     }
 
     /// How many options nominated a protected name.
     #[must_use]
-    pub const fn protected_count(&self) -> u32 {
-        self.protected.count
+    pub fn protected_count(&self) -> u32 {
+        self.named.as_ref().map_or(0, |named| named.protected.count)
     }
 
     /// How many `Connection` members were not tokens.
@@ -82,14 +94,34 @@ impl StripReport {
     /// protected one, or something that is no name.
     #[must_use]
     pub const fn is_notable(&self) -> bool {
-        self.nominated.count != 0 || self.protected.count != 0 || self.malformed != 0
+        self.named.is_some() || self.malformed != 0
+    }
+
+    pub(crate) fn add_nominated(&mut self, option: &[u8]) {
+        self.named.get_or_insert_default().nominated.push(option);
+    }
+
+    pub(crate) fn add_protected(&mut self, option: &[u8]) {
+        self.named.get_or_insert_default().protected.push(option);
+    }
+}
+
+impl fmt::Debug for StripReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StripReport")
+            .field("removed", &self.removed)
+            .field("nominated", &self.nominated())
+            .field("protected", &self.protected())
+            .field("malformed", &self.malformed)
+            .field("extra", &self.extra)
+            .finish_non_exhaustive()
     }
 }
 
 // ===== impl NameList =====
 
 impl NameList {
-    pub(crate) fn push(&mut self, option: &[u8]) {
+    fn push(&mut self, option: &[u8]) {
         self.count = self.count.saturating_add(1);
         if self.names.len() < NAMES {
             self.names.extend(HeaderName::from_bytes(option).ok());

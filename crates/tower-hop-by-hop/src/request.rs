@@ -7,7 +7,7 @@ use tower_conn_core::framing::{BodyFraming, request_framing};
 use tower_conn_core::options::{list_members, trim_ows};
 
 use crate::fields::FieldSet;
-use crate::nominations::{Nominations, Options};
+use crate::nominations::{Nominations, Options, restore_line, says_keep_alive_only, take_line};
 use crate::policy::{Policy, TransferCodings};
 use crate::rejection::{Message, RejectReason, Rejection};
 use crate::report::StripReport;
@@ -23,6 +23,14 @@ pub struct Stripped {
     pub nominations: Nominations,
     /// The upgrade that the forwarded request offers; of a response, always empty.
     pub offer: UpgradeOffer,
+}
+
+impl Stripped {
+    pub(crate) fn removed(fields: FieldSet) -> Self {
+        let mut stripped = Self::default();
+        stripped.report.removed = fields;
+        stripped
+    }
 }
 
 /// Removes from a request's fields what belongs to the connection it came over.
@@ -59,8 +67,21 @@ pub fn strip_request(
     policy: &Policy,
 ) -> Result<Stripped, Rejection> {
     let found = FieldSet::found_in(headers);
-    let options = check(headers, found, version, policy)
-        .map_err(|reason| Rejection::new(Message::Request, reason))?;
+    if found.is_harmless() && policy.extra_names().is_empty() {
+        finish_cookies(headers, found, version, policy);
+        return Ok(Stripped::default());
+    }
+    let line = take_line(headers, found);
+    if version < Version::HTTP_2 && says_keep_alive_only(found, line.as_ref(), policy) {
+        return Ok(Stripped::removed(FieldSet::CONNECTION));
+    }
+    let options = match check(headers, found, line.as_ref(), version, policy) {
+        Ok(options) => options,
+        Err(reason) => {
+            restore_line(headers, line);
+            return Err(Rejection::new(Message::Request, reason));
+        }
+    };
 
     let keep_te = found.intersects(FieldSet::TE)
         && version >= Version::HTTP_11
@@ -77,7 +98,9 @@ pub fn strip_request(
         // RFC 9112 section 6.3: Transfer-Encoding wins, and Content-Length does not go further.
         gone = gone.or(found.and(FieldSet::CONTENT_LENGTH));
     }
-    let (mut report, nominations) = options.remove_from(headers, policy);
+    let own = own_options(&offer, keep_te && policy.sends_te_option());
+    let absent = FieldSet::CONNECTION.only_if(line.is_some() || own.is_some());
+    let (mut report, nominations) = options.remove_from(headers, line, policy);
     report.extra = remove_extra(headers, policy);
 
     if let Some(value) = offer.value() {
@@ -89,14 +112,11 @@ pub fn strip_request(
         gone = gone.without(FieldSet::TE);
     }
     report.removed = gone;
-    if let Some(value) = own_options(&offer, keep_te && policy.sends_te_option()) {
+    gone.without(absent).remove_from(headers);
+    if let Some(value) = own {
         headers.insert(CONNECTION, value);
-        gone = gone.without(FieldSet::CONNECTION);
     }
-    gone.remove_from(headers);
-    if version >= Version::HTTP_2 && policy.sends_http1() && found.intersects(FieldSet::COOKIE) {
-        join_cookies(headers);
-    }
+    finish_cookies(headers, found, version, policy);
     Ok(Stripped {
         report,
         nominations,
@@ -139,6 +159,7 @@ pub(crate) fn offer_of(headers: &HeaderMap, version: Version, policy: &Policy) -
 fn check(
     headers: &HeaderMap,
     found: FieldSet,
+    line: Option<&HeaderValue>,
     version: Version,
     policy: &Policy,
 ) -> Result<Options, RejectReason> {
@@ -155,7 +176,7 @@ fn check(
         check_codings(headers, framing, policy)?;
     }
     if found.intersects(FieldSet::CONNECTION) {
-        Options::read(headers, policy)
+        Options::read(headers, line, policy)
     } else {
         Ok(Options::default())
     }
@@ -214,6 +235,12 @@ fn own_options(offer: &UpgradeOffer, te: bool) -> Option<HeaderValue> {
 }
 
 /// RFC 9113 section 8.2.3: the cookie crumbs of HTTP/2 are one line in HTTP/1.
+fn finish_cookies(headers: &mut HeaderMap, found: FieldSet, version: Version, policy: &Policy) {
+    if version >= Version::HTTP_2 && policy.sends_http1() && found.intersects(FieldSet::COOKIE) {
+        join_cookies(headers);
+    }
+}
+
 fn join_cookies(headers: &mut HeaderMap) {
     let lines = headers.get_all(COOKIE);
     if lines.iter().nth(1).is_none() {

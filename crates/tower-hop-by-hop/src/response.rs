@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use tower_conn_core::framing::{response_framing, response_has_body};
 
 use crate::fields::FieldSet;
-use crate::nominations::Options;
+use crate::nominations::{Options, restore_line, says_keep_alive_only, take_line};
 use crate::policy::Policy;
 use crate::rejection::{Message, RejectReason, Rejection};
 use crate::request::{Stripped, check_codings, remove_extra};
@@ -75,25 +75,46 @@ pub fn strip_response(
     policy: &Policy,
 ) -> Result<Stripped, Rejection> {
     let found = FieldSet::found_in(headers);
-    let (options, upgrade) = check(headers, found, status, version, request, policy)
-        .map_err(|reason| Rejection::new(Message::Response, reason))?;
+    let ordinary = !has_no_length(status, &request.method);
+    if ordinary && found.is_harmless() && policy.extra_names().is_empty() {
+        return Ok(Stripped::default());
+    }
+    let line = take_line(headers, found);
+    if ordinary && says_keep_alive_only(found, line.as_ref(), policy) {
+        return Ok(Stripped::removed(FieldSet::CONNECTION));
+    }
+    let (options, upgrade) = match check(
+        headers,
+        found,
+        line.as_ref(),
+        status,
+        version,
+        request,
+        policy,
+    ) {
+        Ok(checked) => checked,
+        Err(reason) => {
+            restore_line(headers, line);
+            return Err(Rejection::new(Message::Response, reason));
+        }
+    };
 
     let mut gone = found.and(policy.stripped().or(options.known));
-    if found.intersects(FieldSet::TRANSFER_ENCODING) || has_no_length(status, &request.method) {
+    if found.intersects(FieldSet::TRANSFER_ENCODING) || !ordinary {
         gone = gone.or(found.and(FieldSet::CONTENT_LENGTH));
     }
-    let (mut report, nominations) = options.remove_from(headers, policy);
+    let absent = FieldSet::CONNECTION.only_if(line.is_some());
+    let (mut report, nominations) = options.remove_from(headers, line, policy);
     report.extra = remove_extra(headers, policy);
+    report.removed = gone;
+    if upgrade.is_some() {
+        report.removed = gone.without(FieldSet::UPGRADE);
+    }
+    gone.without(absent).remove_from(headers);
     if let Some(value) = upgrade {
         headers.insert(UPGRADE, value);
-        gone = gone.without(FieldSet::UPGRADE);
-        report.removed = gone;
         headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-        gone = gone.without(FieldSet::CONNECTION);
-    } else {
-        report.removed = gone;
     }
-    gone.remove_from(headers);
     Ok(Stripped {
         report,
         nominations,
@@ -140,6 +161,7 @@ pub fn strip_interim(
 fn check(
     headers: &HeaderMap,
     found: FieldSet,
+    line: Option<&HeaderValue>,
     status: StatusCode,
     version: Version,
     request: &RequestContext,
@@ -162,7 +184,7 @@ fn check(
         check_codings(headers, framing, policy)?;
     }
     let options = if found.intersects(FieldSet::CONNECTION) {
-        Options::read(headers, policy)?
+        Options::read(headers, line, policy)?
     } else {
         Options::default()
     };

@@ -18,7 +18,7 @@ enum Offer {
     Nothing,
     WebSocket,
     /// A list of protocols that are all acceptable.
-    Protocols(HeaderValue),
+    Protocols(Box<HeaderValue>),
 }
 
 const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
@@ -47,10 +47,11 @@ impl UpgradeOffer {
     fn list(request: &HeaderMap, policy: &Policy, unchanged: bool) -> Offer {
         let mut lines = request.get_all(UPGRADE).iter();
         if let (true, Some(only), None) = (unchanged, lines.next(), lines.next()) {
-            return Offer::Protocols(only.clone());
+            return Offer::Protocols(Box::new(only.clone()));
         }
         let kept = list_members(request, &UPGRADE).filter(|protocol| may_pass(protocol, policy));
-        HeaderValue::from_bytes(&join(kept)).map_or(Offer::Nothing, Offer::Protocols)
+        HeaderValue::from_bytes(&join(kept))
+            .map_or(Offer::Nothing, |list| Offer::Protocols(Box::new(list)))
     }
 
     /// Whether nothing is offered.
@@ -65,7 +66,7 @@ impl UpgradeOffer {
         match &self.0 {
             Offer::Nothing => None,
             Offer::WebSocket => Some(WEBSOCKET),
-            Offer::Protocols(list) => Some(list.clone()),
+            Offer::Protocols(list) => Some(HeaderValue::clone(list)),
         }
     }
 
