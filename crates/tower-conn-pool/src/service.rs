@@ -9,7 +9,7 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection as Transport;
-use tower_conn_core::{CloseReason, Exchange};
+use tower_conn_core::{CloseReason, Connection, Exchange};
 use tower_keep_alive::KeepAliveHint;
 use tower_service::Service;
 
@@ -167,7 +167,10 @@ where
         };
         let idle_for = conn.handle.idle_for();
         let Ok(begun) = conn.handle.begin() else {
-            // Something closed it between the pool and here; the pool has let go of it.
+            // It closed between the pool and here, and the pool has let go of it.
+            if conn.handle.exchanges_begun() == 0 {
+                return Err(unsent(&conn.handle, None).returning(request));
+            }
             continue;
         };
         let usage = ConnectionUse {
@@ -192,10 +195,14 @@ where
         let written = sent.conn.io.written();
         let result = match sent.conn.send(request) {
             Ok(sending) => sending.await,
-            Err(unsent) => {
-                request = restore(unsent, &uri, version);
+            Err(refused) => {
+                request = restore(refused, &uri, version);
+                let handle = sent.conn.handle.clone();
                 sent.over();
-                continue;
+                if usage.is_reused() {
+                    continue;
+                }
+                return Err(unsent(&handle, Some(usage)).returning(request));
             }
         };
         let mut failed = match result {
@@ -205,8 +212,8 @@ where
             Err(failed) => failed,
         };
         let handle = sent.conn.handle.clone();
-        let unsent = failed.take_message();
-        let untouched = unsent.is_some() || (!http2 && sent.conn.io.written() == written);
+        let back = failed.take_message();
+        let untouched = back.is_some() || (!http2 && sent.conn.io.written() == written);
         let error = failed.into_error();
         let delivery = if untouched {
             Delivery::NotSent
@@ -216,22 +223,25 @@ where
             Delivery::Ambiguous
         };
         sent.failed(&error);
-        match unsent {
-            Some(unsent) if usage.is_reused() && tries <= REUSES + 1 => {
-                request = restore(unsent.map(RequestBody::into_inner), &uri, version);
-            }
-            unsent => {
-                let mut result = PoolError::new(PoolErrorKind::Exchange, delivery)
+        let back = back.map(|back| restore(back.map(RequestBody::into_inner), &uri, version));
+        match back {
+            Some(back) if usage.is_reused() => request = back,
+            back => {
+                let error = PoolError::new(PoolErrorKind::Exchange, delivery)
                     .because(error)
                     .on(handle, Some(usage));
-                if let Some(unsent) = unsent {
-                    let request = unsent.map(RequestBody::into_inner);
-                    result = result.returning(restore(request, &uri, version));
-                }
-                return Err(result);
+                return Err(match back {
+                    Some(request) => error.returning(request),
+                    None => error,
+                });
             }
         }
     }
+}
+
+/// The connection ended before it took the request.
+fn unsent(connection: &Connection, usage: Option<ConnectionUse>) -> PoolError {
+    PoolError::new(PoolErrorKind::Exchange, Delivery::NotSent).on(connection.clone(), usage)
 }
 
 /// Undoes what was done to fit a request to its connection.

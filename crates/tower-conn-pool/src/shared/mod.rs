@@ -57,7 +57,7 @@ struct State<B> {
     timer: Option<Instant>,
 }
 
-/// Origins that are remembered for nothing but their hint.
+/// Origins without connections of which a hint, or their speaking HTTP/2, is remembered.
 const REMEMBERED: usize = 1024;
 
 impl<C, B, O> Shared<C, B, O>
@@ -137,10 +137,10 @@ impl<B> State<B> {
         Some(idle.conn)
     }
 
-    /// Forgets an origin that nothing is known about, and some of those of which only a hint is.
+    /// Forgets an origin without connections, unless there is something worth remembering of it.
     fn tidy(&mut self, origin: &Origin) {
         if let Some(entry) = self.origins.get(origin) {
-            if entry.is_unused() && (entry.hint.is_none() || self.origins.len() > REMEMBERED) {
+            if entry.is_unused() && (!entry.is_known() || self.origins.len() > REMEMBERED) {
                 self.origins.remove(origin);
             }
         }

@@ -76,6 +76,11 @@ impl<B> OriginState<B> {
         self.open == 0 && self.waiters.is_empty()
     }
 
+    /// Whether something is known of it that helps the next connection.
+    pub(super) fn is_known(&self) -> bool {
+        self.hint.is_some() || self.speaks_http2
+    }
+
     /// Takes the oldest waiter that a connection does for.
     pub(super) fn next_waiter(&mut self, is_new: bool, limits_bind: bool) -> Next<B> {
         let Some((_, first)) = self.waiters.first_key_value() else {
