@@ -57,7 +57,7 @@ struct State<B> {
     timer: Option<Instant>,
 }
 
-/// Origins without connections of which a hint, or their speaking HTTP/2, is remembered.
+/// Origins without connections of which a hint, an address, or their speaking HTTP/2 is remembered.
 const REMEMBERED: usize = 1024;
 
 impl<C, B, O> Shared<C, B, O>

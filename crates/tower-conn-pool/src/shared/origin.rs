@@ -78,7 +78,7 @@ impl<B> OriginState<B> {
 
     /// Whether something is known of it that helps the next connection.
     pub(super) fn is_known(&self) -> bool {
-        self.hint.is_some() || self.speaks_http2
+        self.hint.is_some() || self.speaks_http2 || self.peer.is_some()
     }
 
     /// Takes the oldest waiter that a connection does for.
