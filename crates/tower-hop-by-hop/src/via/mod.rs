@@ -30,9 +30,10 @@ impl ViaEntry {
     ///
     /// [`ConfigError::InvalidPseudonym`] if it is neither.
     pub fn new(received_by: &str) -> Result<Self, ConfigError> {
-        let is_host = received_by
-            .parse::<http::uri::Authority>()
-            .is_ok_and(|authority| !authority.as_str().contains('@'));
+        // A comma or a parenthesis, which an authority may have, would start an entry or a comment.
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-_~%:[]".contains(&byte);
+        let is_host = received_by.bytes().all(is_plain)
+            && received_by.parse::<http::uri::Authority>().is_ok();
         if !is_token(received_by.as_bytes()) && !is_host {
             return Err(ConfigError::InvalidPseudonym);
         }
