@@ -129,8 +129,14 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod client;
+mod echo;
+pub mod h1;
 mod server;
 
+#[doc(inline)]
+pub use self::client::PipelinedConnection;
+pub use self::echo::{EchoFuture, EchoGuard, EchoGuardLayer, EchoMismatch};
 #[cfg(feature = "axum")]
 pub use self::server::{
     GuardedFuture, GuardedMakeFuture, GuardedMakeService, GuardedService, LookaheadListener,

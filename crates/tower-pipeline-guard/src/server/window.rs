@@ -7,6 +7,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tower_conn_core::framing::{BodyFraming, has_both, request_framing};
 use tower_conn_core::options::connection_options;
 
+use crate::h1::HeadEnd;
+
 /// Undispatched bytes beyond this are a head (or a client) not worth following.
 const MAX_BYTES: usize = 64 * 1024;
 
@@ -30,7 +32,7 @@ pub(super) struct Window {
     ahead: usize,
     /// The end of the first head in `bytes`, once it is known; and where to go on looking for it.
     head_end: Option<usize>,
-    line: usize,
+    search: HeadEnd,
     /// It is known not to be HTTP/2.
     begun: bool,
     blind: bool,
@@ -92,7 +94,7 @@ impl Window {
         self.bytes.advance(end);
         self.ahead = self.ahead.saturating_sub(end);
         self.head_end = None;
-        self.line = 0;
+        self.search = HeadEnd::default();
         match framing {
             BodyFraming::Empty => {}
             BodyFraming::Length(length) => {
@@ -127,32 +129,19 @@ impl Window {
     }
 
     fn find_head_end(&mut self) -> Option<usize> {
-        if self.head_end.is_some() {
-            return self.head_end;
-        }
-        if self.line == 0 {
-            // Empty lines before a request line are skipped (RFC 9112 section 2.2).
-            self.line = self
-                .bytes
-                .iter()
-                .take_while(|byte| matches!(byte, b'\r' | b'\n'))
-                .count();
-        }
-        let from = self.line;
-        for newline in memchr::memchr_iter(b'\n', &self.bytes[from..]) {
-            let newline = from + newline;
-            if newline == self.line || self.bytes[newline - 1] != b'\r' {
+        if self.head_end.is_none() {
+            if self.search.is_new() {
+                // Empty lines before a request line are skipped (RFC 9112 section 2.2).
+                let empty = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+                self.search = HeadEnd::after(self.bytes.iter().take_while(empty).count());
+            }
+            match self.search.find(&self.bytes) {
+                Ok(end) => self.head_end = end,
                 // hyper takes a lone LF as the end of a line; where its head ends is not ours to say.
-                self.go_blind();
-                return None;
+                Err(_) => self.go_blind(),
             }
-            if newline == self.line + 1 {
-                self.head_end = Some(newline + 1);
-                return self.head_end;
-            }
-            self.line = newline + 1;
         }
-        None
+        self.head_end
     }
 }
 
