@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
-use hyper::body::Incoming;
+use tower_conn_pool::{PoolBody, PoolError};
 
 pin_project_lite::pin_project! {
     #[project = BodyProj]
     pub(crate) enum GatewayBody {
         Own { #[pin] body: Full<Bytes> },
-        Upstream { #[pin] body: Incoming },
+        Upstream { #[pin] body: PoolBody },
     }
 }
 
@@ -31,20 +31,20 @@ impl From<Bytes> for GatewayBody {
     }
 }
 
-impl From<Incoming> for GatewayBody {
-    fn from(body: Incoming) -> Self {
+impl From<PoolBody> for GatewayBody {
+    fn from(body: PoolBody) -> Self {
         Self::Upstream { body }
     }
 }
 
 impl Body for GatewayBody {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = PoolError;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, PoolError>>> {
         match self.project() {
             BodyProj::Own { body } => body.poll_frame(cx).map_err(|never| match never {}),
             BodyProj::Upstream { body } => body.poll_frame(cx),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,9 +12,9 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use http_body_util::{LengthLimitError, Limited};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tower::ServiceExt;
+use tower_conn_pool::{Pool, PoolError, connector};
 
 use crate::args::Args;
 use crate::body::{GatewayBody, plain};
@@ -69,7 +70,7 @@ impl fmt::Display for Upstream {
 
 /// The handler at the inside of the gateway's stack.
 pub(crate) struct Forward<B> {
-    client: Client<HttpConnector, Limited<B>>,
+    pool: Pool<HttpConnector, Limited<B>>,
     upstream: Upstream,
     max_body: Option<u64>,
     timeout: Option<Duration>,
@@ -80,16 +81,12 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     pub(crate) fn new(args: &Args, upstream: Upstream) -> Arc<Self> {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(args.upstream_idle_timeout.0)
-            .pool_max_idle_per_host(args.upstream_connections)
-            .build(connector);
+        let mut pool = Pool::builder().idle_timeout(args.upstream_idle_timeout.0);
+        if let Some(max) = NonZeroUsize::new(args.upstream_connections) {
+            pool = pool.max_per_origin(max);
+        }
         Arc::new(Self {
-            client,
+            pool: pool.build(connector()),
             upstream,
             max_body: (args.max_body > 0).then_some(args.max_body),
             timeout: args.request_timeout.0,
@@ -117,7 +114,7 @@ where
             Ok(request) => request,
             Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        let sent = self.client.request(request);
+        let sent = self.pool.clone().oneshot(request);
         let result = match self.timeout {
             Some(limit) => match tokio::time::timeout(limit, sent).await {
                 Ok(result) => result,
@@ -140,7 +137,7 @@ where
                 response.map(GatewayBody::from)
             }
             Err(error) if is_too_large(&error) => too_large(),
-            Err(error) if error.is_connect() => {
+            Err(error) if PoolError::is_connect(&error) => {
                 plain(StatusCode::BAD_GATEWAY, "the upstream cannot be reached")
             }
             Err(_) => plain(

@@ -71,6 +71,5 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    server::serve(listener, &args, upstream, stop).await?;
-    Ok(())
+    server::serve(listener, &args, upstream, stop).await
 }

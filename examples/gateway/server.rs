@@ -1,23 +1,21 @@
 //! Accepts clients and serves each through the policy stack.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_conn_core::{Connection, Side};
-use tower_hop_by_hop::{ConfigError, HopByHopLayer, MaxForwardsLayer, ViaLayer};
+use tower_hop_by_hop::{HopByHopLayer, MaxForwardsLayer, ViaLayer};
+use tower_idle_reaper::{
+    Capacity, Drain, IdleReaper, Linger, MaxAge, Policy, ReapLayer, ReapedListener,
+};
 use tower_keep_alive::KeepAliveLayer;
-use tower_pipeline_guard::{Pipeline, RequestBody};
+use tower_pipeline_guard::Pipeline;
 
 use crate::args::Args;
 use crate::forward::{Forward, Upstream};
@@ -25,43 +23,44 @@ use crate::forward::{Forward, Upstream};
 /// Pipelined safe requests of one client that run at a time.
 const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
 
+/// Stands for "no deadline".
+const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
 /// Serves until `stop` resolves, then drains.
 pub(crate) async fn serve(
     listener: TcpListener,
     args: &Args,
     upstream: Upstream,
     stop: impl Future<Output = ()>,
-) -> Result<(), ConfigError> {
+) -> Result<(), Box<dyn std::error::Error>> {
+    let reaper = IdleReaper::new(policy(args)?);
     let via = ViaLayer::new(&args.via)?;
-    let forward = Forward::new(args, upstream);
-    let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
     let keep_alive = KeepAliveLayer::new()
         .idle_timeout(args.idle_timeout.0)
         .max_requests(NonZeroU32::new(args.max_requests))
         .max_age(args.max_age.0);
+    let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
+    let forward = Forward::new(args, upstream);
+
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .half_close(true)
-        .header_read_timeout(args.idle_timeout.0);
+    // The head has its own clock in the reaper; hyper's would also run while a connection idles.
+    builder.http1().half_close(true).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new());
-    let graceful = GracefulShutdown::new();
+    let builder = Arc::new(builder);
+
+    let mut listener = ReapedListener::new(listener, &reaper);
     let mut stop = std::pin::pin!(stop);
     loop {
-        let (stream, peer) = tokio::select! {
-            accepted = accept(&listener) => accepted,
+        let (io, _) = tokio::select! {
+            accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
+        let connection = io.connection().clone();
+        let (io, guard) = pipeline.wrap(io);
         let forward = Arc::clone(&forward);
-        let handle = Connection::builder(Side::Server).peer_addr(peer).build();
-        let (io, guard) = pipeline.wrap(stream);
         let service = ServiceBuilder::new()
             .layer(guard)
-            .map_request(move |mut request: Request<RequestBody<Incoming>>| {
-                request.extensions_mut().insert(handle.clone());
-                request
-            })
+            .layer(ReapLayer::of(connection.clone()))
             .layer(keep_alive.clone())
             .layer(MaxForwardsLayer::new())
             .layer(HopByHopLayer::gateway())
@@ -70,30 +69,34 @@ pub(crate) async fn serve(
                 let forward = Arc::clone(&forward);
                 async move { Ok::<_, Infallible>(forward.call(request).await) }
             });
-        let connection = builder
-            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
-            .into_owned();
-        tokio::spawn(graceful.watch(connection));
+        let (builder, reaper) = (Arc::clone(&builder), reaper.clone());
+        tokio::spawn(async move {
+            let serving = builder.serve_connection_with_upgrades(
+                TokioIo::new(io),
+                TowerToHyperService::new(service),
+            );
+            reaper.watch(serving, connection).await
+        });
     }
     drop(listener);
-    let drained = graceful.shutdown();
-    match args.drain_timeout.0 {
-        Some(limit) => drop(tokio::time::timeout(limit, drained).await),
-        None => drained.await,
-    }
+    reaper
+        .drain(Drain::within(args.drain_timeout.0.unwrap_or(A_YEAR)))
+        .await;
     Ok(())
 }
 
-/// The next client. Running out of file descriptors is waited out, not spun on.
-async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // A failure means that the client is gone already; serving it will find that out.
-                let _ = stream.set_nodelay(true);
-                return (stream, peer);
-            }
-            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-        }
-    }
+/// What the flags say about client connections.
+fn policy(args: &Args) -> Result<Policy, tower_idle_reaper::ConfigError> {
+    // A client may connect ahead of its first request, as balancers do, for as long as it may idle.
+    Ok(Policy::unlimited()
+        .first_byte(args.idle_timeout.0)
+        .idle(args.idle_timeout.0)?
+        .head(args.header_timeout.0)
+        .body_gap(args.body_timeout.0)
+        .write_stall(args.body_timeout.0)
+        .max_age(args.max_age.0.map(MaxAge::new))
+        .max_requests(NonZeroU32::new(args.max_requests))
+        .max_connections(NonZeroUsize::new(args.max_connections).map(Capacity::new))
+        .linger(args.linger.0.map(Linger::new))
+        .half_close(true))
 }

@@ -1,15 +1,15 @@
 //! Upgraded connections: bytes both ways until both sides have ended.
 
 use http::Response;
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use tower_conn_pool::PoolBody;
 
 /// Joins the client's connection with the upstream's once both have switched protocols.
 ///
 /// Bytes that the upstream sent behind its 101 belong to the tunnel: hyper hands them over with the
 /// upgraded connection.
-pub(crate) fn join(client: OnUpgrade, response: &mut Response<Incoming>) {
+pub(crate) fn join(client: OnUpgrade, response: &mut Response<PoolBody>) {
     let upstream = hyper::upgrade::on(response);
     tokio::spawn(async move {
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
