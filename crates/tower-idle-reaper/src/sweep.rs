@@ -73,6 +73,16 @@ async fn turn(reaper: &Weak<Inner>) -> Option<Instant> {
     Some(reaper.clock.next_tick())
 }
 
+impl crate::IdleReaper {
+    /// Finds what is due now, as the task does once a tick; how much it is. For benchmarks.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn sweep_once(&self) -> usize {
+        let due = self.inner.sweep(self.inner.clock.refresh());
+        due.looks.len() + due.idle.len()
+    }
+}
+
 impl Inner {
     pub(crate) fn sweep(&self, now: NonZeroU32) -> Due {
         self.registry.sweep(now, self.limits.idle)

@@ -6,16 +6,15 @@ mod support;
 
 use std::net::SocketAddr;
 use std::process::Stdio;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use http::Request;
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use support::*;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::process::Command;
-use tower_idle_reaper::{IdleReaper, Policy, ReapedListener};
+use tower_idle_reaper::Policy;
 
 const MEGABYTES: usize = 10;
 
@@ -27,21 +26,7 @@ fn repeats() -> usize {
 async fn servers() -> Vec<(Engine, SocketAddr)> {
     let mut servers = Vec::new();
     for engine in [Engine::Axum, Engine::Auto] {
-        let reaper = IdleReaper::new(Policy::safe());
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        servers.push((engine, tcp.local_addr().expect("bound")));
-        if engine == Engine::Axum {
-            serve_axum(reaper.listener(tcp), Arc::default());
-            continue;
-        }
-        let mut listener = ReapedListener::new(tcp, &reaper);
-        tokio::spawn(async move {
-            loop {
-                let (io, _) = listener.accept().await;
-                let reaper = reaper.clone();
-                tokio::spawn(async move { drive(engine, &reaper, io, Arc::default()).await });
-            }
-        });
+        servers.push((engine, listen(engine, Policy::safe()).await.1));
     }
     servers
 }

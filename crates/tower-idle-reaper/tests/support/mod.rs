@@ -23,6 +23,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::{ServiceBuilder, service_fn};
 use tower_conn_core::{CloseReason, Connection, ConnectionListener};
@@ -213,6 +214,27 @@ pub(crate) fn serve_axum<L: Accept>(
         .layer(ReapLayer::new());
     let make = app.into_make_service_with_connect_info::<Connection>();
     tokio::spawn(async move { axum::serve(listener, make).await });
+}
+
+/// Listens on a port of the loopback interface.
+pub(crate) async fn listen(engine: Engine, policy: Policy) -> (IdleReaper, SocketAddr) {
+    let reaper = IdleReaper::new(policy);
+    let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let addr = tcp.local_addr().expect("bound");
+    if engine == Engine::Axum {
+        serve_axum(reaper.listener(tcp), Arc::default());
+        return (reaper, addr);
+    }
+    let mut listener = ReapedListener::new(tcp, &reaper);
+    let serving = reaper.clone();
+    tokio::spawn(async move {
+        loop {
+            let (io, _) = listener.accept().await;
+            let reaper = serving.clone();
+            tokio::spawn(async move { drive(engine, &reaper, io, Arc::default()).await });
+        }
+    });
+    (reaper, addr)
 }
 
 /// A listener whose connections are pipes.

@@ -1,0 +1,197 @@
+//! What the reaper costs for each exchange, and what a sweep costs.
+//!
+//! `cargo bench --bench reaper`. The baseline of each group comes first.
+
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::hint::black_box;
+use std::num::NonZeroU32;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use http::{Request, Response};
+use http_body_util::{Empty, Full};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
+};
+use tower::{Layer, Service, service_fn};
+use tower_conn_core::{Connection, StampTable};
+use tower_idle_reaper::{IdleReaper, Policy, ReapLayer};
+
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
+const MILLION: u32 = 1_000_000;
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+}
+
+/// A transport that always has a request to read and takes everything.
+struct Endless;
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        buf.put_slice(GET);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Endless {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// One read of a request, one exchange, one write and flush of a response.
+fn turn<T: AsyncRead + AsyncWrite + Unpin>(io: &mut T, exchange: impl FnOnce()) {
+    let mut cx = Context::from_waker(Waker::noop());
+    let mut space = [0; 256];
+    let mut buf = ReadBuf::new(&mut space);
+    assert!(Pin::new(&mut *io).poll_read(&mut cx, &mut buf).is_ready());
+    exchange();
+    assert!(
+        Pin::new(&mut *io)
+            .poll_write(&mut cx, black_box(GET))
+            .is_ready()
+    );
+    assert!(Pin::new(&mut *io).poll_flush(&mut cx).is_ready());
+}
+
+fn exchange(c: &mut Criterion) {
+    let runtime = runtime();
+    let _context = runtime.enter();
+    let reaper = IdleReaper::new(Policy::safe());
+    let mut group = c.benchmark_group("exchange");
+
+    let mut plain = Endless;
+    group.bench_function("transport, plain", |b| b.iter(|| turn(&mut plain, || ())));
+    let mut reaped = reaper.wrap(Endless, None);
+    let connection = reaped.connection().clone();
+    group.bench_function("transport and exchange, reaped", |b| {
+        b.iter(|| turn(&mut reaped, || drop(black_box(connection.begin()))));
+    });
+    group.bench_function("exchange alone", |b| {
+        b.iter(|| drop(black_box(connection.begin())));
+    });
+
+    let handler = service_fn(
+        |_: Request<Empty<Bytes>>| -> Ready<Result<Response<Full<Bytes>>, Infallible>> {
+            ready(Ok(Response::new(Full::default())))
+        },
+    );
+    let request = |connection: &Connection| {
+        let mut request = Request::new(Empty::new());
+        request.extensions_mut().insert(connection.clone());
+        request
+    };
+    let mut bare = handler;
+    group.bench_function("service, plain", |b| {
+        b.iter_batched(
+            || request(&connection),
+            |request| bare.call(request).into_inner(),
+            criterion::BatchSize::SmallInput,
+        );
+    });
+    let mut layered = ReapLayer::new().layer(handler);
+    group.bench_function("service, with the layer", |b| {
+        b.iter_batched(
+            || request(&connection),
+            |request| {
+                let mut response = std::pin::pin!(layered.call(request));
+                response
+                    .as_mut()
+                    .poll(&mut Context::from_waker(Waker::noop()))
+            },
+            criterion::BatchSize::SmallInput,
+        );
+    });
+    group.finish();
+}
+
+async fn ask(client: &mut DuplexStream) {
+    client.write_all(GET).await.expect("served");
+    let mut space = [0; 256];
+    let n = client.read(&mut space).await.expect("served");
+    assert!(n > 0);
+}
+
+fn engine(c: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = c.benchmark_group("hyper http1, in memory");
+    let handler = |_| ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default())));
+
+    let (mut client, far) = duplex(4096);
+    let service = TowerToHyperService::new(service_fn(handler));
+    runtime.spawn(http1::Builder::new().serve_connection(TokioIo::new(far), service));
+    group.bench_function("plain", |b| b.iter(|| runtime.block_on(ask(&mut client))));
+
+    let reaper = IdleReaper::new(Policy::safe());
+    let (mut client, far) = duplex(4096);
+    let io = {
+        let _context = runtime.enter();
+        reaper.wrap(far, None)
+    };
+    let connection = io.connection().clone();
+    let service = ReapLayer::of(connection.clone()).layer(service_fn(handler));
+    let service = TowerToHyperService::new(service);
+    let serving = http1::Builder::new().serve_connection(TokioIo::new(io), service);
+    runtime.spawn(reaper.watch(serving, connection));
+    group.bench_function("reaped", |b| b.iter(|| runtime.block_on(ask(&mut client))));
+    group.finish();
+}
+
+fn sweep(c: &mut Criterion) {
+    let runtime = runtime();
+    let _context = runtime.enter();
+    let mut group = c.benchmark_group("sweep of 1,000,000");
+
+    // The most that a sweep can have to do without finding anything: no chunk can be passed over.
+    let table = StampTable::new(MILLION, Duration::from_millis(50));
+    table.advance_to(NonZeroU32::MAX);
+    for slot in 0..MILLION {
+        table.set_idle(slot);
+    }
+    group.bench_function("every idle stamp, none due", |b| {
+        b.iter(|| {
+            let mut found = 0;
+            black_box(table.sweep(black_box(NonZeroU32::MIN), |_| found += 1));
+            assert_eq!(found, 0);
+        });
+    });
+    drop(table);
+
+    let reaper = IdleReaper::new(Policy::safe());
+    let all: Vec<_> = (0..MILLION).map(|_| reaper.wrap(Endless, None)).collect();
+    group.bench_function("a whole reaper, nothing due", |b| {
+        b.iter(|| assert_eq!(reaper.sweep_once(), 0));
+    });
+    drop(all);
+    group.finish();
+}
+
+criterion_group!(benches, exchange, engine, sweep);
+criterion_main!(benches);
