@@ -3,7 +3,7 @@
 //! `cargo bench --bench layers`; with `-- hop_by_hop` only that group. Allocation counts are printed
 //! first: they are exact, times are not.
 //!
-//! Comparisons: `nine_names` removes the nine names of Go's `ReverseProxy` from a header map and reads no
+//! `no_layer` is the service alone, to be taken off the `layer` figures. Comparisons: `nine_names` removes the nine names of Go's `ReverseProxy` from a header map and reads no
 //! nominations; `axum_reverse_proxy` is `Rfc9110Layer` of the crate of that name.
 
 #[path = "layers/hop_by_hop.rs"]

@@ -48,6 +48,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
+        let mut bare = service_fn(answer::<Body>);
+        group.bench_function("no_layer", |bencher| {
+            bencher.iter_batched(
+                || case.request(),
+                |request| complete(bare.call(request)),
+                BatchSize::SmallInput,
+            );
+        });
         let mut layer = HopByHopLayer::new(policy.clone()).layer(service_fn(answer));
         group.bench_function("layer", |bencher| {
             bencher.iter_batched(

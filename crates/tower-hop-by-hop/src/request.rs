@@ -25,6 +25,17 @@ pub struct Stripped {
     pub offer: UpgradeOffer,
 }
 
+/// What the `TE` lines say.
+#[derive(Default)]
+struct TeLines {
+    /// `trailers` is among them.
+    trailers: bool,
+    /// Something else is.
+    others: bool,
+    /// They are one line, and it is `trailers`.
+    canonical: bool,
+}
+
 impl Stripped {
     pub(crate) fn removed(fields: FieldSet) -> Self {
         let mut stripped = Self::default();
@@ -75,7 +86,8 @@ pub fn strip_request(
     if version < Version::HTTP_2 && says_keep_alive_only(found, line.as_ref(), policy) {
         return Ok(Stripped::removed(FieldSet::CONNECTION));
     }
-    let options = match check(headers, found, line.as_ref(), version, policy) {
+    let te = TeLines::of(headers, found);
+    let options = match check(headers, found, line.as_ref(), &te, version, policy) {
         Ok(options) => options,
         Err(reason) => {
             restore_line(headers, line);
@@ -83,10 +95,7 @@ pub fn strip_request(
         }
     };
 
-    let keep_te = found.intersects(FieldSet::TE)
-        && version >= Version::HTTP_11
-        && policy.keeps_te()
-        && list_members(headers, &TE).any(is_trailers);
+    let keep_te = te.trailers && version >= Version::HTTP_11 && policy.keeps_te();
     let offer = if asks_to_upgrade(found, &options, version) && policy.sends_http11() {
         UpgradeOffer::of(headers, policy)
     } else {
@@ -108,7 +117,9 @@ pub fn strip_request(
         gone = gone.without(FieldSet::UPGRADE);
     }
     if keep_te {
-        set_te(headers);
+        if !te.canonical {
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+        }
         gone = gone.without(FieldSet::TE);
     }
     report.removed = gone;
@@ -160,16 +171,12 @@ fn check(
     headers: &HeaderMap,
     found: FieldSet,
     line: Option<&HeaderValue>,
+    te: &TeLines,
     version: Version,
     policy: &Policy,
 ) -> Result<Options, RejectReason> {
-    if version >= Version::HTTP_2 {
-        let te_is_bad = || list_members(headers, &TE).any(|member| !is_trailers(member));
-        if found.intersects(FieldSet::NOT_IN_HTTP2)
-            || (found.intersects(FieldSet::TE) && te_is_bad())
-        {
-            return Err(RejectReason::NotInHttp2);
-        }
+    if version >= Version::HTTP_2 && (found.intersects(FieldSet::NOT_IN_HTTP2) || te.others) {
+        return Err(RejectReason::NotInHttp2);
     }
     if found.intersects(FieldSet::TRANSFER_ENCODING) {
         let framing = request_framing(version, headers).map_err(RejectReason::Framing)?;
@@ -216,11 +223,27 @@ fn is_trailers(member: &[u8]) -> bool {
     name.is_some_and(|name| trim_ows(name).eq_ignore_ascii_case(b"trailers"))
 }
 
-fn set_te(headers: &mut HeaderMap) {
-    let mut lines = headers.get_all(TE).iter();
-    let as_it_should_be = lines.next().is_some_and(|line| line == "trailers");
-    if !as_it_should_be || lines.next().is_some() {
-        headers.insert(TE, HeaderValue::from_static("trailers"));
+// ===== impl TeLines =====
+
+impl TeLines {
+    fn of(headers: &HeaderMap, found: FieldSet) -> Self {
+        let mut this = Self::default();
+        if !found.intersects(FieldSet::TE) {
+            return this;
+        }
+        let mut lines = headers.get_all(TE).iter();
+        this.canonical =
+            lines.next().is_some_and(|line| line == "trailers") && lines.next().is_none();
+        if this.canonical {
+            this.trailers = true;
+            return this;
+        }
+        for member in list_members(headers, &TE) {
+            let trailers = is_trailers(member);
+            this.trailers |= trailers;
+            this.others |= !trailers;
+        }
+        this
     }
 }
 
