@@ -8,9 +8,9 @@ use http::header::{CONNECTION, HeaderValue};
 use http::{Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tower_conn_core::options::has_connection_option;
-use tower_conn_core::{Connection, Exchange, ExchangeBody};
+use tower_conn_core::{CloseReason, Connection, Exchange, ExchangeBody};
 
-use crate::shared::Shared;
+use crate::shared::{IN_BODY, Shared};
 
 pin_project! {
     /// The response of [`Reap`](crate::Reap).
@@ -118,15 +118,24 @@ fn answer<B>(
     version: Version,
     is_connect: bool,
 ) {
+    let shared = Shared::of(connection);
     let switched = response.status() == StatusCode::SWITCHING_PROTOCOLS
         || (is_connect && response.status().is_success());
     if switched {
-        if let Some(shared) = Shared::of(connection) {
+        if let Some(shared) = shared {
             shared.upgrade(connection);
         }
         return;
     }
-    if !connection.is_closing() || version >= Version::HTTP_2 {
+    if version >= Version::HTTP_2 {
+        return;
+    }
+    if shared.is_some_and(|shared| shared.has(IN_BODY)) {
+        // hyper closes after an early answer and does not say so; a client that has sent the rest
+        // of the body meanwhile would take the connection for reusable.
+        connection.request_close(CloseReason::UnreadBody);
+    }
+    if !connection.is_closing() {
         return;
     }
     let headers = response.headers_mut();

@@ -19,6 +19,8 @@ use crate::shared::{PEER_ASKED, Shared};
 ///   connection close after it.
 /// - While the connection is closing, HTTP/1 responses carry `Connection: close`
 ///   (RFC 9112 section 9.6).
+/// - A response that is ready before all of its HTTP/1 request body has arrived has the connection
+///   close after it: hyper does that, and leaves it to its users to announce it.
 /// - A response of 101, or a successful one to CONNECT, makes the connection a tunnel, to which the
 ///   limits on HTTP do not apply.
 /// - A request that arrives on a connection that has been closed, which can only happen to a

@@ -27,6 +27,8 @@ pub(crate) const LINGER_OVER: u32 = 1 << 5;
 pub(crate) const UNREAD: u32 = 1 << 7;
 /// The transport is under TLS whose handshake is not over.
 pub(crate) const SEALED: u32 = 1 << 8;
+/// More of a request body is to come.
+pub(crate) const IN_BODY: u32 = 1 << 9;
 /// The last request asked for the connection to close after it.
 pub(crate) const PEER_ASKED: u32 = 1 << 6;
 

@@ -33,9 +33,14 @@ async fn servers() -> Vec<(Engine, SocketAddr)> {
 
 /// Whether the program is there; says so if it is not.
 async fn has(program: &str) -> bool {
+    has_version(program, "--version").await
+}
+
+/// The same, for a program that tells its version in its own way.
+async fn has_version(program: &str, flag: &str) -> bool {
     let mut command = Command::new(program);
     command
-        .arg("--version")
+        .arg(flag)
         .stdout(Stdio::null())
         .stderr(Stdio::null());
     let there = command.status().await.is_ok_and(|status| status.success());
@@ -137,6 +142,55 @@ const body = Buffer.alloc(megabytes << 20, 'x');
         let out = run("node", &["-e", script, &url, &size, &times]).await;
         assert_eq!(out, "all", "{engine:?}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn go_net_http() {
+    if !has_version("go", "version").await {
+        return;
+    }
+    let program = r#"package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+)
+
+func main() {
+	megabytes, _ := strconv.Atoi(os.Args[2])
+	repeats, _ := strconv.Atoi(os.Args[3])
+	body := bytes.Repeat([]byte("x"), megabytes<<20)
+	for n := 0; n < repeats; n++ {
+		r, err := http.Post(os.Args[1], "text/plain", bytes.NewReader(body))
+		if err != nil {
+			fmt.Print(n, ": ", err)
+			return
+		}
+		text, err := io.ReadAll(r.Body)
+		r.Body.Close()
+		if err != nil || r.StatusCode != 401 || string(text) != "who are you?" {
+			fmt.Print(n, ": ", r.StatusCode, err)
+			return
+		}
+	}
+	fmt.Print("all")
+}
+"#;
+    let name = format!("tower-idle-reaper-{}.go", std::process::id());
+    let source = std::env::temp_dir().join(name);
+    tokio::fs::write(&source, program).await.expect("a file");
+    let path = source.display().to_string();
+    for (engine, addr) in servers().await {
+        let url = format!("http://{addr}/early");
+        let (size, times) = (MEGABYTES.to_string(), repeats().to_string());
+        let out = run("go", &["run", &path, &url, &size, &times]).await;
+        assert_eq!(out, "all", "{engine:?}");
+    }
+    let _ = tokio::fs::remove_file(source).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -44,6 +44,26 @@ async fn linger_early_401() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn linger_announce_close() {
+    let whole = "POST /early HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello";
+    for engine in Engine::HTTP1 {
+        let server = Server::new(engine, Policy::safe());
+        let mut client = server.connect();
+        client.send(EARLY).await.unwrap();
+        let answer = client.read_response("POST").await.unwrap();
+        assert_eq!(answer.tokens("connection"), ["close"], "{engine:?}");
+
+        // A body that is all here is drained, and the connection stays.
+        let mut client = server.connect();
+        client.send(whole).await.unwrap();
+        let answer = client.read_response("POST").await.unwrap();
+        assert!(answer.tokens("connection").is_empty(), "{engine:?}");
+        client.send(GET).await.unwrap();
+        assert_eq!(client.read_response("GET").await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn linger_early_413_stream() {
     for engine in Engine::HTTP1 {
         let server = Server::new(engine, Policy::safe());

@@ -12,10 +12,6 @@ const ELSEWHERE: &[(&str, &str)] = &[
         "tower-conn-serve owns the engine's state",
     ),
     (
-        "linger-announce-close",
-        "tower-keep-alive knows what of a request body is unread",
-    ),
-    (
         "linger-sleep-is-not-enough",
         "a counter-example, not a behaviour",
     ),

@@ -9,7 +9,7 @@ use tower_conn_core::CloseReason;
 
 use super::ReapedIo;
 use crate::limits::Phase;
-use crate::shared::{BODY_FAILED, CUT, HTTP2, SEALED, WATCHED};
+use crate::shared::{BODY_FAILED, CUT, HTTP2, IN_BODY, SEALED, WATCHED};
 
 /// RFC 9110 section 15.5.9; written when no exchange is open.
 const REQUEST_TIMEOUT: &[u8] =
@@ -118,8 +118,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         } else if self.phase == Phase::Head || self.wire.is_http2() {
             self.end_head();
         }
-        if self.wire.in_body() && !was_in_body {
-            self.shared.mark_phase(0);
+        match (was_in_body, self.wire.in_body()) {
+            (false, true) => {
+                self.shared.mark_phase(0);
+                self.shared.set(IN_BODY);
+            }
+            (true, false) => self.shared.unset(IN_BODY),
+            (true, true) | (false, false) => {}
         }
         true
     }
@@ -148,6 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             if let Some(length) = self.shared.take_body() {
                 self.wire.expect_body(length);
                 self.shared.mark_phase(0);
+                self.shared.set(IN_BODY);
             }
         }
     }
