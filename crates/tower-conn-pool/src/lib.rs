@@ -65,6 +65,44 @@
 //! # }
 //! ```
 
+//! # Defaults
+//!
+//! 64 connections to an origin and 512 in all: few enough for a server to bear (RFC 9112 section 9.4)
+//! and for connections to stay warm, enough for 3 200 requests a second of 20 ms each to one origin;
+//! above that requests queue, in order, and a timeout belongs around the pool. Idle for 45 seconds,
+//! less than load balancers (60) and nginx (75) wait; what closes earlier, such as Node and Apache,
+//! announces it, and an announced time is used up to 2 seconds before its end. See [`PoolBuilder`].
+//!
+//! # Local ports
+//!
+//! Whoever closes first keeps the local port in TIME_WAIT. A pool closes first on purpose, so its
+//! [`PortBudget`] counts: when ports towards a destination run low, requests wait for the connections
+//! that there are; when none is left and there is nothing to wait for, they fail with
+//! [`PortsExhausted`](PoolErrorKind::PortsExhausted) instead of EADDRNOTAVAIL.
+//!
+//! # Differences from hyper-util
+//!
+//! The legacy client has no limit of connections and no queue, does not read `Keep-Alive`, and hands
+//! up neither reuse nor idle time. Where a server announces one second and its close takes 20 ms to
+//! arrive, the legacy client loses about half of the GETs sent around that second and this pool none
+//! (`tests/stale.rs`). The parts in `hyper_util::client::pool` are not used: `Cache` has no time, no
+//! count, no fair queue across origins and no way to learn that a connection became idle, and its
+//! `Cached` returns a connection when it is dropped, which for HTTP/1.1 is before its response is
+//! read. What would be left of them is a `Vec`.
+//!
+//! # Caveats
+//!
+//! - Limits bound waiting, too: a request that needs a second one to the same origin before it ends
+//!   can wait for itself at a limit of one.
+//! - One HTTP/2 connection serves an origin; above the server's limit of streams, requests wait in
+//!   h2. Its tunnels (extended CONNECT) do not count as open exchanges.
+//! - A TLS transport cannot be looked at from outside: before reuse after a pause the runtime polls
+//!   once, and what only the kernel knows by then can still be lost, as an
+//!   [`Ambiguous`](Delivery::Ambiguous) error.
+//! - HTTP/1.1 requests are not pipelined.
+//! - The transport of an upgraded connection is the pool's own wrapper: `Upgraded::downcast` to the
+//!   connector's type fails.
+
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod body;
