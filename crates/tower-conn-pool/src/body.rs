@@ -204,3 +204,28 @@ impl<B: Body> Body for RequestBody<B> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tower_conn_testkit::contract::assert_body_forwarding;
+
+    use super::*;
+
+    #[test]
+    fn a_request_body_is_forwarded_whole() {
+        assert_body_forwarding(|body| RequestBody::new(body, None));
+    }
+
+    #[test]
+    fn a_request_body_says_when_it_is_done() {
+        let state = Arc::new(IoState::new());
+        state.request_begins();
+        let body = RequestBody::new((), Some(Arc::clone(&state)));
+        assert!(!state.is_request_done());
+        drop(body);
+        assert!(
+            state.is_request_done(),
+            "at its end, or when it is given up"
+        );
+    }
+}
