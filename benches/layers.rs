@@ -8,11 +8,14 @@
 
 #[path = "layers/hop_by_hop.rs"]
 mod hop_by_hop;
+#[path = "layers/keep_alive.rs"]
+mod keep_alive;
 
 use criterion::Criterion;
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     hop_by_hop::bench(&mut criterion);
+    keep_alive::bench(&mut criterion);
     criterion.final_summary();
 }
