@@ -8,6 +8,7 @@
 //!   ([`CloseReason`]).
 //! - [`Exchange`]: one request and its response, an RAII guard. A connection is idle exactly when no
 //!   exchange is open. [`ExchangeBody`] carries it to the last byte of the response body.
+//! - [`FreshConnection`]: the wish of a request that is sent again for a connection of its own.
 //! - [`StampTable`]: a coarse clock and dense idle stamps, for those who watch very many connections.
 //! - [`options`]: connection options, read as bytes over all `Connection` lines (RFC 9110 section 7.6.1).
 //! - [`framing`]: how the body of a message is delimited (RFC 9112 section 6).
@@ -56,6 +57,7 @@ mod body;
 mod connection;
 mod exchange;
 pub mod framing;
+mod fresh;
 pub mod names;
 pub mod options;
 mod reason;
@@ -68,5 +70,6 @@ pub use self::axum::{ConnectionListener, TransportConnection};
 pub use self::body::ExchangeBody;
 pub use self::connection::{Closed, Connection, ConnectionBuilder};
 pub use self::exchange::Exchange;
+pub use self::fresh::FreshConnection;
 pub use self::reason::{CloseReason, Side};
 pub use self::stamp::StampTable;
