@@ -1,10 +1,9 @@
 //! A wish of a request.
 
-/// A request extension: send this request on a new connection, not on one that has been used.
+/// In a request's extensions: use a connection that has carried no exchange yet.
 ///
-/// Put on a request that is sent again because a kept connection failed: the next kept connection
-/// is likely to be as stale as the last. Clients that know it take a new connection; others ignore
-/// it.
+/// For the second attempt after a stale connection, because the next kept connection is likely to be as stale
+/// as the last, and for what should not run into one. Clients that know it use a new connection; others ignore it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a marker")]
 pub struct FreshConnection;

@@ -122,12 +122,12 @@ mod timer;
 pub use self::body::PoolBody;
 pub use self::builder::{PoolBuilder, Protocol, connector};
 pub use self::error::{Delivery, PoolError, PoolErrorKind};
-pub use self::observe::{CloseDelimited, ConnectionUse, FreshConnection, PoolEvent, PoolObserver};
+pub use self::observe::{CloseDelimited, ConnectionUse, PoolEvent, PoolObserver};
 pub use self::origin::Origin;
 pub use self::ports::PortBudget;
 pub use self::service::{Pool, ResponseFuture};
 pub use self::shared::Stats;
 #[doc(no_inline)]
-pub use tower_conn_core::{CloseReason, Connection};
+pub use tower_conn_core::{CloseReason, Connection, FreshConnection};
 #[doc(no_inline)]
 pub use tower_keep_alive::KeepAliveHint;

@@ -84,14 +84,6 @@ impl ConnectionUse {
     }
 }
 
-/// In a request's extensions: use a connection that has carried no exchange yet.
-///
-/// For the second attempt after a stale connection, and for what should not run into one: an idle
-/// connection makes room if the limits leave none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(clippy::exhaustive_structs, reason = "a marker")]
-pub struct FreshConnection;
-
 /// In a response's extensions: only the end of the connection ends the body, so that a complete body
 /// cannot be told from one that was cut (RFC 9112 section 8).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -156,6 +156,7 @@
 //! | `hyper` | Evidence from hyper's errors | No |
 //! | `hyper-util` | Evidence from the legacy client's errors; `ReuseConnector` | No |
 //! | `h2` | Evidence from HTTP/2 errors | No |
+//! | `pool` | Evidence from tower-conn-pool's errors | No |
 //! | `tower` | Evidence from tower's errors; [`RetryBudget`] as a `tower::retry::budget::Budget` | No |
 //! | `tracing` | An observer that records decisions | No |
 

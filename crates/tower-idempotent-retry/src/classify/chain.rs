@@ -20,7 +20,7 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> Failure {
         match chain().find_map(proof) {
             Some(Proof::NoConnection) if chain().any(is_permanent_io) => Evidence::Permanent,
             Some(Proof::NoConnection) => Evidence::NotSent,
-            #[cfg(any(feature = "hyper", feature = "h2", feature = "tower"))]
+            #[cfg(any(feature = "hyper", feature = "h2", feature = "pool", feature = "tower"))]
             Some(Proof::Of(evidence)) => evidence,
             None => Evidence::Ambiguous,
         }
@@ -40,7 +40,7 @@ fn sources<'a>(
 enum Proof {
     /// Connecting failed.
     NoConnection,
-    #[cfg(any(feature = "hyper", feature = "h2", feature = "tower"))]
+    #[cfg(any(feature = "hyper", feature = "h2", feature = "pool", feature = "tower"))]
     Of(Evidence),
 }
 
@@ -60,6 +60,22 @@ fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
 
 /// What this one error proves, if anything. The outermost that proves something counts.
 fn proof(error: &(dyn Error + 'static)) -> Option<Proof> {
+    #[cfg(feature = "pool")]
+    if let Some(error) = error.downcast_ref::<tower_conn_pool::PoolError>() {
+        use tower_conn_pool::{Delivery, PoolErrorKind};
+
+        return match (error.delivery(), error.kind()) {
+            (Delivery::NotSent, PoolErrorKind::InvalidUri | PoolErrorKind::Canceled) => {
+                Some(Proof::Of(Evidence::Permanent))
+            }
+            (Delivery::NotSent, PoolErrorKind::Connect) => Some(Proof::NoConnection),
+            (Delivery::NotSent, _) => Some(Proof::Of(Evidence::NotSent)),
+            (Delivery::NotProcessed, _) => Some(Proof::Of(Evidence::NotProcessed)),
+            (Delivery::Responded, _) => Some(Proof::Of(Evidence::Committed)),
+            // Its source may tell that the request body failed.
+            _ => None,
+        };
+    }
     #[cfg(feature = "hyper-util")]
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         return error.is_connect().then_some(Proof::NoConnection);
@@ -96,6 +112,12 @@ fn proof(error: &(dyn Error + 'static)) -> Option<Proof> {
 
 /// Whether the connection had been used before.
 fn reused(error: &(dyn Error + 'static)) -> Option<bool> {
+    #[cfg(feature = "pool")]
+    if let Some(error) = error.downcast_ref::<tower_conn_pool::PoolError>() {
+        return error
+            .connection_use()
+            .map(tower_conn_pool::ConnectionUse::is_reused);
+    }
     #[cfg(feature = "hyper-util")]
     if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
         return super::reuse::of_error(error);

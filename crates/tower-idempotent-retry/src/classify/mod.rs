@@ -45,13 +45,14 @@ where
 }
 
 /// Knows the errors of the standard library and tokio, and, by features of these names, of hyper,
-/// hyper-util, h2 and tower. What it does not know is [`Ambiguous`](crate::Evidence::Ambiguous).
+/// hyper-util, h2, tower and of tower-conn-pool (`pool`). What it does not know is [`Ambiguous`](crate::Evidence::Ambiguous).
 ///
 /// It walks the sources of an error (at most 32 of them):
 ///
 /// | Found | Evidence |
 /// |---|---|
 /// | hyper-util `Error::is_connect` (feature `hyper-util`) | `NotSent`; `Permanent` if the cause is an `io::Error` of kind `InvalidData` or `InvalidInput` (a TLS certificate, a malformed name) |
+/// | tower-conn-pool `PoolError` (feature `pool`) | what its `delivery` says; `Permanent` for an invalid URI and at shutdown |
 /// | hyper `Error::is_canceled` (feature `hyper`): the request never reached the connection | `NotSent` |
 /// | hyper `Error::is_user` (feature `hyper`): the request body failed | `Permanent` |
 /// | h2: `RST_STREAM` with `REFUSED_STREAM`, or GOAWAY below the stream, sent by the peer (feature `h2`) | `NotProcessed` |
@@ -65,7 +66,7 @@ where
 /// for one whose response was cut.
 ///
 /// Whether the connection was reused is known from the errors of hyper-util's legacy client over a
-/// [`ReuseConnector`](crate::ReuseConnector) (feature `hyper-util`).
+/// [`ReuseConnector`](crate::ReuseConnector) (feature `hyper-util`), and from those of tower-conn-pool.
 ///
 /// Evidence for errors of hyper and h2 rests on types that hyper does not promise to keep in its
 /// sources; the tests of this crate hold it against real sockets for each release.
