@@ -8,8 +8,8 @@ use tower_conn_core::options::connection_options;
 use crate::persistence::leaves_http;
 use crate::{Advertise, KeepAliveHint, Persistence, RequestFacts};
 
-const CLOSE: HeaderValue = HeaderValue::from_static("close");
-const KEEP: HeaderValue = HeaderValue::from_static("keep-alive");
+const CLOSE: &str = "close";
+const KEEP: &str = "keep-alive";
 
 /// Writes the decision into the head of the response.
 ///
@@ -38,55 +38,56 @@ pub fn render<B>(
     if leaves_http(request, response.status()) {
         return;
     }
+    let http10 = request.version < Version::HTTP_11;
+    let asked = request.asks_keep_alive();
     let headers = response.headers_mut();
     headers.remove(KEEP_ALIVE);
-    drop_persistence_options(headers);
-
-    let http10 = request.version < Version::HTTP_11;
     if persistence.is_keep() {
         let announced = match advertise {
-            Advertise::OnRequest => request.asks_keep_alive(),
+            Advertise::OnRequest => asked,
             Advertise::Always => true,
             Advertise::Never => false,
         };
         let value = announced.then(|| hint.to_value()).flatten();
-        if http10 || value.is_some() {
-            headers.append(CONNECTION, KEEP);
-        }
+        set_option(headers, (http10 || value.is_some()).then_some(KEEP));
         if let Some(value) = value {
             headers.insert(KEEP_ALIVE, value);
         }
-        *response.version_mut() = Version::HTTP_11;
-    } else if http10 {
-        // `close` alone does not close an HTTP/1.0 connection on hyper before 1.12.
-        if request.asks_keep_alive() {
-            headers.append(CONNECTION, CLOSE);
-        }
-        *response.version_mut() = Version::HTTP_10;
     } else {
-        headers.append(CONNECTION, CLOSE);
-        *response.version_mut() = Version::HTTP_11;
+        // An HTTP/1.0 client expects nothing else, unless it has asked.
+        set_option(headers, (asked || !http10).then_some(CLOSE));
     }
+    // `close` alone does not close an HTTP/1.0 connection on hyper before 1.12.
+    *response.version_mut() = if http10 && !persistence.is_keep() {
+        Version::HTTP_10
+    } else {
+        Version::HTTP_11
+    };
 }
 
-/// Takes `close` and `keep-alive` out of `Connection`; the other options stay, on one line.
-fn drop_persistence_options(headers: &mut HeaderMap) {
-    if !headers.contains_key(CONNECTION) || !connection_options(headers).any(is_persistence) {
-        return;
+/// Makes `option` the one thing that `Connection` says about persistence. Other options stay, on the
+/// same line: hyper before 1.12 replaces a first line of an HTTP/1.0 response that lacks `keep-alive`.
+fn set_option(headers: &mut HeaderMap, option: Option<&'static str>) {
+    let mut value = Vec::new();
+    for other in connection_options(headers).filter(|option| !is_persistence(option)) {
+        value.extend_from_slice(other);
+        value.extend_from_slice(b", ");
     }
-    let mut rest = Vec::new();
-    for option in connection_options(headers).filter(|option| !is_persistence(option)) {
-        if !rest.is_empty() {
-            rest.extend_from_slice(b", ");
+    let value = match option {
+        Some(option) if value.is_empty() => Some(HeaderValue::from_static(option)),
+        Some(option) => {
+            value.extend_from_slice(option.as_bytes());
+            HeaderValue::from_bytes(&value).ok()
         }
-        rest.extend_from_slice(option);
-    }
-    headers.remove(CONNECTION);
-    if let Some(value) = HeaderValue::from_bytes(&rest)
-        .ok()
-        .filter(|_| !rest.is_empty())
-    {
-        headers.insert(CONNECTION, value);
+        None => HeaderValue::from_bytes(value.strip_suffix(b", ").unwrap_or_default()).ok(),
+    };
+    match value.filter(|value| !value.is_empty()) {
+        Some(value) => {
+            headers.insert(CONNECTION, value);
+        }
+        None => {
+            headers.remove(CONNECTION);
+        }
     }
 }
 
