@@ -259,3 +259,7 @@ impl Drop for InFlight {
         self.0.finished();
     }
 }
+
+#[cfg(test)]
+#[path = "handle_tests.rs"]
+mod tests;

@@ -1,4 +1,5 @@
 //! A server behind the guard, three ways: hyper's http1, hyper-util's auto, `axum::serve`.
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};
@@ -126,6 +127,10 @@ impl App {
         let mut response = Response::new(Body::from(path.clone()));
         if path.starts_with("/slow") {
             self.gate.acquire().await.expect("open").forget();
+            if path.ends_with("close") {
+                let close = header::HeaderValue::from_static("close");
+                response.headers_mut().insert(header::CONNECTION, close);
+            }
         } else if path.starts_with("/together") {
             self.together.wait().await;
         } else if path.starts_with("/close") {

@@ -1,0 +1,110 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use http::Request;
+
+use super::*;
+
+const A: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+const B: &str = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
+
+fn parts(path: &str) -> Parts {
+    let request = Request::get(path).header("host", "x").body(());
+    request.expect("a request").into_parts().0
+}
+
+/// A call that never ends, and counts that it began and that it was dropped.
+struct Pending(Arc<AtomicUsize>);
+
+impl AheadCall for Pending {
+    fn poll(&mut self, _: &mut Context<'_>) -> bool {
+        false
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn handle(parallel: usize) -> (Handle, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) {
+    let handle = Handle::new(parallel);
+    let (started, dropped) = (
+        Arc::<Mutex<Vec<_>>>::default(),
+        Arc::<AtomicUsize>::default(),
+    );
+    let (log, drops) = (Arc::clone(&started), Arc::clone(&dropped));
+    handle.provide_starter(Box::new(move |head| {
+        let behind = head.extensions.get::<RunsAhead>().expect("it runs ahead");
+        log.lock()
+            .expect("no panic")
+            .push(format!("{} {}", head.uri, behind.behind()));
+        Box::new(Pending(Arc::clone(&drops)))
+    }));
+    (handle, started, dropped)
+}
+
+fn drive(handle: &Handle) {
+    handle.drive(&mut Context::from_waker(Waker::noop()));
+}
+
+#[test]
+fn a_running_call_is_taken_for_the_same_request() {
+    let (handle, started, dropped) = handle(4);
+    handle.receive(format!("{A}{B}{A}").as_bytes());
+    assert!(handle.dispatch(&parts("/a"), false).is_none());
+    drive(&handle);
+    assert_eq!(*started.lock().expect("no panic"), ["/b 1", "/a 2"]);
+    handle.finished();
+    let call = handle.dispatch(&parts("/b"), false).expect("it runs");
+    assert_eq!(dropped.load(Ordering::Relaxed), 0);
+    drop(call);
+}
+
+#[test]
+fn the_server_is_right_when_the_parsers_disagree() {
+    for (path, has_body) in [("/c", false), ("/b", true)] {
+        let (handle, started, dropped) = handle(4);
+        handle.receive(format!("{A}{B}{A}").as_bytes());
+        assert!(handle.dispatch(&parts("/a"), false).is_none());
+        drive(&handle);
+        handle.finished();
+        assert!(
+            handle.dispatch(&parts(path), has_body).is_none(),
+            "it runs anew"
+        );
+        assert_eq!(
+            dropped.load(Ordering::Relaxed),
+            2,
+            "what ran ahead is dropped"
+        );
+        // And looking ahead is over on this connection.
+        handle.receive(format!("{A}{B}").as_bytes());
+        drive(&handle);
+        handle.finished();
+        assert!(handle.dispatch(&parts("/a"), false).is_none());
+        drive(&handle);
+        assert_eq!(started.lock().expect("no panic").len(), 2);
+    }
+}
+
+#[test]
+fn nothing_starts_behind_a_barrier_or_beyond_the_bound() {
+    let (handle, started, _) = handle(2);
+    handle.receive(format!("{A}{B}{A}").as_bytes());
+    handle.dispatch(&parts("/a"), false);
+    drive(&handle);
+    drive(&handle);
+    assert_eq!(*started.lock().expect("no panic"), ["/b 1"]);
+
+    let (handle, started, _) = self::handle(4);
+    let post = "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    handle.receive(format!("{A}{post}{B}").as_bytes());
+    handle.dispatch(&parts("/a"), false);
+    drive(&handle);
+    assert_eq!(started.lock().expect("no panic").len(), 0);
+}
