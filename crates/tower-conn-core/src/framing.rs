@@ -5,7 +5,7 @@ use std::fmt;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 
-use crate::options::list_members;
+use crate::options::{list_members, trim_ows};
 
 /// How the end of a message body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -140,15 +140,14 @@ pub fn has_both(headers: &HeaderMap) -> bool {
 /// [`FramingError::InvalidLength`] or [`FramingError::ConflictingLengths`].
 pub fn content_length(headers: &HeaderMap) -> Result<Option<u64>, FramingError> {
     let mut length = None;
-    let mut lines = headers.get_all(CONTENT_LENGTH).iter().peekable();
-    if lines.peek().is_some() && list_members(headers, &CONTENT_LENGTH).next().is_none() {
-        return Err(FramingError::InvalidLength);
-    }
-    for member in list_members(headers, &CONTENT_LENGTH) {
-        let value = parse_decimal(member).ok_or(FramingError::InvalidLength)?;
-        match length {
-            Some(first) if first != value => return Err(FramingError::ConflictingLengths),
-            _ => length = Some(value),
+    for line in headers.get_all(CONTENT_LENGTH) {
+        // Not `list_members`: an empty member is not a length, and others refuse it.
+        for member in line.as_bytes().split(|&byte| byte == b',') {
+            let value = parse_decimal(trim_ows(member)).ok_or(FramingError::InvalidLength)?;
+            match length {
+                Some(first) if first != value => return Err(FramingError::ConflictingLengths),
+                _ => length = Some(value),
+            }
         }
     }
     Ok(length)
@@ -300,6 +299,9 @@ mod tests {
             "5 5",
             "18446744073709551616",
             "5, x",
+            "5,",
+            ", 5",
+            "5,,5",
         ] {
             assert_eq!(
                 request(&[("content-length", bad)]),

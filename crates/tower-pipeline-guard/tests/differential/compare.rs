@@ -1,0 +1,191 @@
+//! The decoder and hyper's client on the same bytes. Shared with the fuzz target `decoder`.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Bytes, BytesMut};
+use http::{Method, Request};
+use http_body::Body;
+use http_body_util::Empty;
+use tower_pipeline_guard::h1::{Decoder, Event, Limits};
+
+/// A response that was accepted to its end.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    pub status: u16,
+    pub body: Vec<u8>,
+    /// Where it ended in the stream.
+    pub end: usize,
+}
+
+/// Panics if the decoder accepts what hyper does not, or another message.
+///
+/// Returns whether each of them accepted.
+pub fn compare(method: &Method, stream: &[u8]) -> (bool, bool) {
+    let ours = decode(method, stream);
+    let theirs = hyper(method, stream);
+    if let Some(ours) = &ours {
+        let theirs = theirs.as_ref().unwrap_or_else(|| {
+            panic!(
+                "accepted only here: {method} {:?}",
+                String::from_utf8_lossy(stream)
+            )
+        });
+        let shown = String::from_utf8_lossy(stream);
+        assert_eq!(ours.status, theirs.status, "{method} {shown:?}");
+        assert_eq!(ours.body, theirs.body, "{method} {shown:?}");
+        // hyper reads byte by byte, and one byte further to see that the connection is idle.
+        let further = theirs.end.checked_sub(ours.end);
+        assert!(
+            further.is_some_and(|bytes| bytes <= 1),
+            "{ours:?} {theirs:?} {method} {shown:?}"
+        );
+    }
+    (ours.is_some(), theirs.is_some())
+}
+
+fn decode(method: &Method, stream: &[u8]) -> Option<Accepted> {
+    let mut decoder = Decoder::new(Limits::default());
+    decoder.expect(method);
+    let mut input = BytesMut::from(stream);
+    let mut accepted = Accepted {
+        status: 0,
+        body: Vec::new(),
+        end: 0,
+    };
+    loop {
+        let event = match decoder.decode(&mut input).ok()? {
+            Some(event) => event,
+            None => decoder.finish().ok()??,
+        };
+        match event {
+            Event::Head(head) => accepted.status = head.response.status().as_u16(),
+            Event::Data(data) => accepted.body.extend_from_slice(&data),
+            Event::End => {
+                accepted.end = stream.len() - input.len();
+                return Some(accepted);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Gives one byte for each poll, so that what was read tells where a message ended.
+struct Dripping {
+    stream: Rc<RefCell<(Vec<u8>, usize)>>,
+    given: bool,
+}
+
+impl hyper::rt::Read for Dripping {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.given = !self.given;
+        if !self.given {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut stream = self.stream.borrow_mut();
+        let (bytes, at) = &mut *stream;
+        if let Some(&byte) = bytes.get(*at) {
+            buf.put_slice(&[byte]);
+            *at += 1;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl hyper::rt::Write for Dripping {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn hyper(method: &Method, stream: &[u8]) -> Option<Accepted> {
+    // The bytes come once the request is on its way: before it they would be unsolicited.
+    let source = Rc::new(RefCell::new((Vec::new(), 0)));
+    let io = Dripping {
+        stream: Rc::clone(&source),
+        given: true,
+    };
+    let cx = &mut Context::from_waker(Waker::noop());
+    let mut handshake = pin!(hyper::client::conn::http1::handshake::<_, Empty<Bytes>>(io));
+    let Poll::Ready(Ok((mut sender, connection))) = handshake.as_mut().poll(cx) else {
+        unreachable!("nothing to wait for");
+    };
+    let mut connection = pin!(connection);
+    let request = Request::builder()
+        .method(method)
+        .uri(if *method == Method::CONNECT {
+            "x:1"
+        } else {
+            "/"
+        })
+        .header("host", "x")
+        .body(Empty::new())
+        .expect("a request");
+    let mut response = pin!(sender.send_request(request));
+    let mut body: Option<hyper::body::Incoming> = None;
+    let mut accepted = Accepted {
+        status: 0,
+        body: Vec::new(),
+        end: 0,
+    };
+    assert!(response.as_mut().poll(cx).is_pending());
+    let mut ended = connection.as_mut().poll(cx).is_ready();
+    source.borrow_mut().0 = stream.to_vec();
+    for _ in 0..3 * stream.len() + 16 {
+        if !ended {
+            ended = connection.as_mut().poll(cx).is_ready();
+        }
+        loop {
+            let Some(body) = &mut body else {
+                match response.as_mut().poll(cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Err(_)) => return None,
+                    Poll::Ready(Ok(head)) => {
+                        accepted.status = head.status().as_u16();
+                        body = Some(head.into_body());
+                        continue;
+                    }
+                }
+            };
+            if body.is_end_stream() {
+                accepted.end = source.borrow().1;
+                return Some(accepted);
+            }
+            match Pin::new(body).poll_frame(cx) {
+                Poll::Pending => break,
+                Poll::Ready(Some(Err(_))) => return None,
+                Poll::Ready(None) => {
+                    accepted.end = source.borrow().1;
+                    return Some(accepted);
+                }
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(data) = frame.into_data() {
+                        accepted.body.extend_from_slice(&data);
+                    }
+                }
+            }
+        }
+    }
+    None
+}
