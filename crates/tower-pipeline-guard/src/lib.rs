@@ -101,6 +101,13 @@
 //! # }
 //! ```
 //!
+//! # Client
+//!
+//! [`PipelinedConnection`] is a tower service over any transport that sends several safe requests at
+//! once and gives each its response; what it sends when, and what becomes of requests when the connection
+//! ends, is in the docs of [`client`]. The encoder and the strict decoder under it are in [`h1`], without
+//! IO. [`EchoGuardLayer`] compares a request id, on this connection or on any other.
+//!
 //! # Why not hyper's `pipeline_flush`
 //!
 //! hyper's `http1::Builder::pipeline_flush` also joins responses, by not flushing while any byte is left

@@ -15,17 +15,17 @@ use tower_pipeline_guard::h1::{Decoder, Event, Limits};
 
 /// A response that was accepted to its end.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Accepted {
-    pub status: u16,
-    pub body: Vec<u8>,
+pub(crate) struct Accepted {
+    pub(crate) status: u16,
+    pub(crate) body: Vec<u8>,
     /// Where it ended in the stream.
-    pub end: usize,
+    pub(crate) end: usize,
 }
 
 /// Panics if the decoder accepts what hyper does not, or another message.
 ///
 /// Returns whether each of them accepted.
-pub fn compare(method: &Method, stream: &[u8]) -> (bool, bool) {
+pub(crate) fn compare(method: &Method, stream: &[u8]) -> (bool, bool) {
     let ours = decode(method, stream);
     let theirs = hyper(method, stream);
     if let Some(ours) = &ours {
