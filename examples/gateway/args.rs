@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// How long an upstream connection may idle.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) upstream_idle_timeout: Limit,
-    /// Requests in flight on one upstream connection.
+    /// Requests in flight on one upstream connection; accepted, but the pool sends one at a time so far.
     #[arg(long, default_value_t = 1)]
     pub(crate) pipeline_depth: usize,
     /// Attempts after the first.
@@ -65,7 +65,7 @@ pub(crate) struct Args {
     /// The name under which the gateway appears in Via.
     #[arg(long, default_value = "gateway")]
     pub(crate) via: String,
-    /// Address of the admin pages.
+    /// Address of the admin pages; accepted, but there are none so far.
     #[arg(long)]
     pub(crate) admin: Option<SocketAddr>,
     /// Worker threads; one for each core by default.

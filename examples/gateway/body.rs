@@ -8,12 +8,16 @@ use http::{Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use tower_conn_pool::{PoolBody, PoolError};
+use tower_idempotent_retry::ResponseBody;
+
+/// A body from the pool, through the retry layer.
+pub(crate) type UpstreamBody = ResponseBody<PoolBody>;
 
 pin_project_lite::pin_project! {
     #[project = BodyProj]
     pub(crate) enum GatewayBody {
         Own { #[pin] body: Full<Bytes> },
-        Upstream { #[pin] body: PoolBody },
+        Upstream { #[pin] body: UpstreamBody },
     }
 }
 
@@ -31,8 +35,8 @@ impl From<Bytes> for GatewayBody {
     }
 }
 
-impl From<PoolBody> for GatewayBody {
-    fn from(body: PoolBody) -> Self {
+impl From<UpstreamBody> for GatewayBody {
+    fn from(body: UpstreamBody) -> Self {
         Self::Upstream { body }
     }
 }

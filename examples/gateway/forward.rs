@@ -1,11 +1,11 @@
 //! Sends a request to the upstream and turns failures into 502 and 504.
 
+use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
@@ -13,14 +13,20 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, hea
 use http_body::Body;
 use http_body_util::{LengthLimitError, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
-use tower::ServiceExt;
-use tower_conn_pool::{Pool, PoolError, connector};
+use tower::{Layer, ServiceExt};
+use tower_conn_pool::{Delivery, Pool, PoolError, connector};
+use tower_idempotent_retry::{
+    Classify, DefaultClassify, Evidence, Failure, ReplayBody, Retry, RetryError, RetryLayer,
+};
 
 use crate::args::Args;
 use crate::body::{GatewayBody, plain};
 use crate::tunnel;
 
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The largest request body that is kept in case it must be sent again.
+const REPLAYABLE: usize = 256 * 1024;
 
 /// Where requests go.
 #[derive(Clone, Debug)]
@@ -70,10 +76,9 @@ impl fmt::Display for Upstream {
 
 /// The handler at the inside of the gateway's stack.
 pub(crate) struct Forward<B> {
-    pool: Pool<HttpConnector, Limited<B>>,
+    client: Retry<Pool<HttpConnector, ReplayBody<Limited<B>>>, PoolEvidence>,
     upstream: Upstream,
     max_body: Option<u64>,
-    timeout: Option<Duration>,
 }
 
 impl<B> Forward<B>
@@ -81,15 +86,28 @@ where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
     pub(crate) fn new(args: &Args, upstream: Upstream) -> Arc<Self> {
-        let mut pool = Pool::builder().idle_timeout(args.upstream_idle_timeout.0);
-        if let Some(max) = NonZeroUsize::new(args.upstream_connections) {
-            pool = pool.max_per_origin(max);
+        let max = NonZeroUsize::new(args.upstream_connections).unwrap_or(NonZeroUsize::MAX);
+        let pool = Pool::builder()
+            .max_per_origin(max)
+            .max_total(max)
+            .max_idle_per_origin(max)
+            .max_idle(max)
+            .idle_timeout(args.upstream_idle_timeout.0)
+            .build(connector());
+        let mut retry = RetryLayer::proxy()
+            .classify(PoolEvidence)
+            .body_limit(REPLAYABLE)
+            .max_attempts(NonZeroU32::MIN.saturating_add(args.retries));
+        if let Some(limit) = args.request_timeout.0 {
+            retry = retry.total_timeout(limit);
+        }
+        if let Some(limit) = args.attempt_timeout.0 {
+            retry = retry.attempt_timeout(limit);
         }
         Arc::new(Self {
-            pool: pool.build(connector()),
+            client: retry.layer(pool),
             upstream,
             max_body: (args.max_body > 0).then_some(args.max_body),
-            timeout: args.request_timeout.0,
         })
     }
 
@@ -114,20 +132,7 @@ where
             Ok(request) => request,
             Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
         };
-        let sent = self.pool.clone().oneshot(request);
-        let result = match self.timeout {
-            Some(limit) => match tokio::time::timeout(limit, sent).await {
-                Ok(result) => result,
-                Err(_) => {
-                    return plain(
-                        StatusCode::GATEWAY_TIMEOUT,
-                        "the upstream did not answer in time",
-                    );
-                }
-            },
-            None => sent.await,
-        };
-        match result {
+        match self.client.clone().oneshot(request).await {
             Ok(mut response) => {
                 if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) =
                     (response.status(), client_upgrade)
@@ -136,14 +141,7 @@ where
                 }
                 response.map(GatewayBody::from)
             }
-            Err(error) if is_too_large(&error) => too_large(),
-            Err(error) if PoolError::is_connect(&error) => {
-                plain(StatusCode::BAD_GATEWAY, "the upstream cannot be reached")
-            }
-            Err(_) => plain(
-                StatusCode::BAD_GATEWAY,
-                "the upstream failed before it answered",
-            ),
+            Err(error) => failed(&*error),
         }
     }
 
@@ -172,6 +170,51 @@ fn too_large() -> Response<GatewayBody> {
     )
 }
 
-fn is_too_large(error: &(dyn std::error::Error + 'static)) -> bool {
-    error.is::<LengthLimitError>() || error.source().is_some_and(is_too_large)
+/// The response for a request that got none from the upstream.
+fn failed(error: &(dyn Error + 'static)) -> Response<GatewayBody> {
+    if find::<LengthLimitError>(error).is_some() {
+        too_large()
+    } else if find::<RetryError>(error).is_some_and(RetryError::is_timeout) {
+        plain(
+            StatusCode::GATEWAY_TIMEOUT,
+            "the upstream did not answer in time",
+        )
+    } else if find::<PoolError>(error).is_some_and(PoolError::is_connect) {
+        plain(StatusCode::BAD_GATEWAY, "the upstream cannot be reached")
+    } else {
+        plain(
+            StatusCode::BAD_GATEWAY,
+            "the upstream failed before it answered",
+        )
+    }
+}
+
+/// What the pool knows of a failed request, in the words of the retry layer.
+#[derive(Clone, Copy, Debug)]
+struct PoolEvidence;
+
+impl Classify for PoolEvidence {
+    fn classify(&self, error: &(dyn Error + 'static)) -> Failure {
+        let Some(failed) = find::<PoolError>(error) else {
+            return DefaultClassify.classify(error);
+        };
+        let evidence = match failed.delivery() {
+            Delivery::NotSent => Evidence::NotSent,
+            Delivery::NotProcessed => Evidence::NotProcessed,
+            // The request body may be what failed: the causes say so.
+            _ => DefaultClassify.classify(error).evidence(),
+        };
+        let failure = Failure::new(evidence);
+        match failed.connection_use() {
+            Some(usage) => failure.reused(usage.exchanges_before > 0),
+            None => failure,
+        }
+    }
+}
+
+/// The first error of this type among an error and its causes.
+fn find<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a E> {
+    error
+        .downcast_ref()
+        .or_else(|| error.source().and_then(find))
 }

@@ -46,7 +46,6 @@ pub(crate) async fn serve(
     // The head has its own clock in the reaper; hyper's would also run while a connection idles.
     builder.http1().half_close(true).header_read_timeout(None);
     builder.http2().timer(TokioTimer::new());
-    let builder = Arc::new(builder);
 
     let mut listener = ReapedListener::new(listener, &reaper);
     let mut stop = std::pin::pin!(stop);
@@ -69,14 +68,10 @@ pub(crate) async fn serve(
                 let forward = Arc::clone(&forward);
                 async move { Ok::<_, Infallible>(forward.call(request).await) }
             });
-        let (builder, reaper) = (Arc::clone(&builder), reaper.clone());
-        tokio::spawn(async move {
-            let serving = builder.serve_connection_with_upgrades(
-                TokioIo::new(io),
-                TowerToHyperService::new(service),
-            );
-            reaper.watch(serving, connection).await
-        });
+        let serving = builder
+            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
+            .into_owned();
+        tokio::spawn(reaper.watch(serving, connection));
     }
     drop(listener);
     reaper

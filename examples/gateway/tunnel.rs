@@ -3,13 +3,14 @@
 use http::Response;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use tower_conn_pool::PoolBody;
+
+use crate::body::UpstreamBody;
 
 /// Joins the client's connection with the upstream's once both have switched protocols.
 ///
 /// Bytes that the upstream sent behind its 101 belong to the tunnel: hyper hands them over with the
 /// upgraded connection.
-pub(crate) fn join(client: OnUpgrade, response: &mut Response<PoolBody>) {
+pub(crate) fn join(client: OnUpgrade, response: &mut Response<UpstreamBody>) {
     let upstream = hyper::upgrade::on(response);
     tokio::spawn(async move {
         let (Ok(client), Ok(upstream)) = tokio::join!(client, upstream) else {
