@@ -1,43 +1,22 @@
 //! The gateway example as a newcomer meets it: started, curled, stopped.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+mod support;
 
+use std::process::Command;
+
+use support::{Example, path_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// The gateway, killed when dropped.
-struct Gateway {
-    child: Child,
-    addr: String,
-}
+struct Gateway(Example);
 
 impl Gateway {
     fn start(flags: &[&str]) -> Self {
-        let mut path = std::env::current_exe().expect("a test binary");
-        path.pop();
-        path.pop();
-        path.push("examples/gateway");
-        let mut child = Command::new(path)
-            .args(["--listen", "127.0.0.1:0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("cargo builds the examples with the tests");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("one line when it listens");
-        let addr = line
-            .strip_prefix("listening on http://")
-            .and_then(|rest| rest.split(',').next())
-            .unwrap_or_else(|| panic!("unexpected line {line:?}"))
-            .to_owned();
-        Self { child, addr }
+        Self(Example::start("gateway", flags))
     }
 
     async fn exchange(&self, request: &str) -> String {
-        let mut stream = TcpStream::connect(&self.addr).await.expect("connects");
+        let mut stream = TcpStream::connect(&self.0.addr).await.expect("connects");
         stream.write_all(request.as_bytes()).await.expect("writes");
         let mut response = String::new();
         stream
@@ -45,13 +24,6 @@ impl Gateway {
             .await
             .expect("reads to the end");
         response
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -134,10 +106,7 @@ async fn a_body_over_the_limit_is_a_413() {
 
 #[test]
 fn a_wrong_flag_is_explained() {
-    let mut gateway = std::env::current_exe().expect("a test binary");
-    gateway.pop();
-    gateway.pop();
-    let output = Command::new(gateway.join("examples/gateway"))
+    let output = Command::new(path_of("gateway"))
         .args(["--upstream", "https://a.example/path"])
         .output()
         .expect("runs");

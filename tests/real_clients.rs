@@ -1,17 +1,20 @@
 //! Clients that others have written, against the axum and hyper examples: `ab -k`, Python's
 //! `http.client` and `curl --http1.0`. A test whose tool is missing says so and passes.
 
-use std::io::{BufRead, BufReader};
+mod support;
+
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use support::Example;
+
 const EXAMPLES: [&str; 2] = ["axum_server", "hyper_server"];
 
-/// An example, killed when dropped, behind a relay that counts its connections.
+/// An example behind a relay that counts its connections.
 struct Server {
-    child: Child,
+    _example: Example,
     url: String,
     port: u16,
     connections: Arc<AtomicUsize>,
@@ -19,30 +22,12 @@ struct Server {
 
 impl Server {
     fn start(example: &str, flags: &[&str]) -> Self {
-        let mut path = std::env::current_exe().expect("a test binary");
-        path.pop();
-        path.pop();
-        path.push("examples");
-        path.push(example);
-        let mut child = Command::new(path)
-            .args(["--listen", "127.0.0.1:0"])
-            .args(flags)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("cargo builds the examples with the tests");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("piped"))
-            .read_line(&mut line)
-            .expect("one line when it listens");
-        let server = line
-            .trim_end()
-            .strip_prefix("listening on http://")
-            .and_then(|addr| addr.parse().ok())
-            .unwrap_or_else(|| panic!("unexpected line {line:?}"));
+        let example = Example::start(example, flags);
+        let server = example.addr.parse().expect("an address");
         let connections = Arc::new(AtomicUsize::new(0));
         let port = relay(server, Arc::clone(&connections));
         Self {
-            child,
+            _example: example,
             url: format!("http://127.0.0.1:{port}/"),
             port,
             connections,
@@ -51,13 +36,6 @@ impl Server {
 
     fn connections(&self) -> usize {
         self.connections.load(Ordering::SeqCst)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The layers.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tower_layer::Layer;
@@ -10,7 +11,7 @@ use crate::service::{HopByHop, StripRequest, StripResponse};
 macro_rules! strip_layer {
     ($(#[$doc:meta])+ $layer:ident => $service:ident) => {
         $(#[$doc])+
-        #[derive(Clone, Debug)]
+        #[derive(Clone)]
         #[must_use]
         pub struct $layer<H = ()> {
             policy: Arc<Policy>,
@@ -43,6 +44,14 @@ macro_rules! strip_layer {
             /// Calls a [hook](crate::OnStrip) for each message that is changed or refused.
             pub fn on_strip<T>(self, hook: T) -> $layer<T> {
                 $layer { policy: self.policy, hook }
+            }
+        }
+
+        impl<H> fmt::Debug for $layer<H> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($layer))
+                    .field("policy", &self.policy)
+                    .finish_non_exhaustive()
             }
         }
 

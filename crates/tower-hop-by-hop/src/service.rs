@@ -1,5 +1,6 @@
 //! The services.
 
+use std::fmt;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -19,7 +20,7 @@ use crate::upgrade::UpgradeOffer;
 macro_rules! strip_service {
     ($(#[$doc:meta])+ $service:ident) => {
         $(#[$doc])+
-        #[derive(Clone, Debug)]
+        #[derive(Clone)]
         pub struct $service<S, H = ()> {
             inner: S,
             policy: Arc<Policy>,
@@ -46,6 +47,15 @@ macro_rules! strip_service {
             #[must_use]
             pub fn into_inner(self) -> S {
                 self.inner
+            }
+        }
+
+        impl<S: fmt::Debug, H> fmt::Debug for $service<S, H> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($service))
+                    .field("inner", &self.inner)
+                    .field("policy", &self.policy)
+                    .finish_non_exhaustive()
             }
         }
     };

@@ -1,5 +1,6 @@
 //! Options.
 
+use std::fmt;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -29,7 +30,7 @@ use crate::service::Retry;
 ///
 /// In all of them a request that was not sent, or that the peer proves it did not process, is sent
 /// again whatever its method.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use]
 pub struct RetryLayer<C = DefaultClassify, O = ()> {
     policy: Arc<Policy>,
@@ -72,6 +73,14 @@ impl RetryLayer {
     /// ([`ReuseConnector`](crate::ReuseConnector), or a pool that says so).
     pub fn stale_only() -> Self {
         Self::preset(Policy::stale_only())
+    }
+}
+
+impl<C, O> fmt::Debug for RetryLayer<C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryLayer")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 

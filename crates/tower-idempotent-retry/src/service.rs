@@ -1,5 +1,6 @@
 //! The service.
 
+use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -22,12 +23,21 @@ use crate::{BoxError, RetryLayer};
 ///
 /// The inner service is cloned once for each request that can be retried. Its readiness is used for the first
 /// attempt, and asked for again before each further one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Retry<S, C = DefaultClassify, O = ()> {
     inner: S,
     policy: Arc<Policy>,
     classify: C,
     observe: O,
+}
+
+impl<S: fmt::Debug, C, O> fmt::Debug for Retry<S, C, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("inner", &self.inner)
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
+    }
 }
 
 impl<S> Retry<S> {

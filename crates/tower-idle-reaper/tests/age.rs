@@ -1,4 +1,5 @@
 //! Maximum age, maximum requests, and what middleware can ask for.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

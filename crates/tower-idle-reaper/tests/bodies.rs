@@ -1,4 +1,5 @@
 //! Uploads that stall, and clients that stop reading.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! How many connections: who makes room, and who waits.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Drain: nothing is left, and as little as possible is lost.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,6 +1,7 @@
 //! Early answers on real sockets: a 401 with ten unread megabytes reaches every client, every time.
 //!
 //! `REAPER_REPEATS` sets how often; 20 by default.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

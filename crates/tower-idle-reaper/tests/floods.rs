@@ -1,6 +1,7 @@
 //! Floods on real sockets, while a normal client is served as if nothing happened.
 //!
 //! `REAPER_FLOOD` sets how many attackers there are of each kind; 200 by default.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The first byte and the head: two clocks, and neither is the idle one.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! The idle limit: what is idle, and what wins when it is reached.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

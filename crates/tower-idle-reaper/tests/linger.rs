@@ -1,4 +1,5 @@
 //! Closing in stages, in memory: when, for how long, for how many bytes.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,5 +1,6 @@
 //! Under and over TLS, with a stand-in that has what matters of it: a handshake, and a farewell that
 //! must be sent before the transport is half-closed.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

@@ -1,4 +1,5 @@
 //! Each limit on real sockets, in an unmodified `axum::serve` and in a hyper accept loop.
+#![cfg(all(feature = "axum", feature = "hyper", feature = "hyper-util"))]
 
 mod support;
 

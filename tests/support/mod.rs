@@ -1,0 +1,51 @@
+//! Starts the examples that the tests drive.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// Where cargo puts an example when it builds the tests.
+pub(crate) fn path_of(example: &str) -> PathBuf {
+    let mut path = std::env::current_exe().expect("a test binary");
+    path.pop();
+    path.pop();
+    path.push("examples");
+    path.push(example);
+    path
+}
+
+/// A running example, killed when dropped.
+pub(crate) struct Example {
+    child: Child,
+    /// `HOST:PORT`, as it said on its one line.
+    pub(crate) addr: String,
+}
+
+impl Example {
+    pub(crate) fn start(example: &str, flags: &[&str]) -> Self {
+        let mut child = Command::new(path_of(example))
+            .args(["--listen", "127.0.0.1:0"])
+            .args(flags)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("`cargo test` and `cargo build --examples` build the examples");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().expect("piped"))
+            .read_line(&mut line)
+            .expect("one line when it listens");
+        let addr = line
+            .trim_end()
+            .strip_prefix("listening on http://")
+            .and_then(|rest| rest.split(',').next())
+            .unwrap_or_else(|| panic!("unexpected line {line:?}"))
+            .to_owned();
+        Self { child, addr }
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
