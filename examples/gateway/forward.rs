@@ -14,10 +14,8 @@ use http_body::Body;
 use http_body_util::{LengthLimitError, Limited};
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::{Layer, ServiceExt};
-use tower_conn_pool::{Delivery, Pool, PoolError, connector};
-use tower_idempotent_retry::{
-    Classify, DefaultClassify, Evidence, Failure, ReplayBody, Retry, RetryError, RetryLayer,
-};
+use tower_conn_pool::{Pool, PoolError, connector};
+use tower_idempotent_retry::{ReplayBody, Retry, RetryError, RetryLayer};
 
 use crate::args::Args;
 use crate::body::{GatewayBody, plain};
@@ -76,7 +74,7 @@ impl fmt::Display for Upstream {
 
 /// The handler at the inside of the gateway's stack.
 pub(crate) struct Forward<B> {
-    client: Retry<Pool<HttpConnector, ReplayBody<Limited<B>>>, PoolEvidence>,
+    client: Retry<Pool<HttpConnector, ReplayBody<Limited<B>>>>,
     upstream: Upstream,
     max_body: Option<u64>,
 }
@@ -95,7 +93,6 @@ where
             .idle_timeout(args.upstream_idle_timeout.0)
             .build(connector());
         let mut retry = RetryLayer::proxy()
-            .classify(PoolEvidence)
             .body_limit(REPLAYABLE)
             .max_attempts(NonZeroU32::MIN.saturating_add(args.retries));
         if let Some(limit) = args.request_timeout.0 {
@@ -186,29 +183,6 @@ fn failed(error: &(dyn Error + 'static)) -> Response<GatewayBody> {
             StatusCode::BAD_GATEWAY,
             "the upstream failed before it answered",
         )
-    }
-}
-
-/// What the pool knows of a failed request, in the words of the retry layer.
-#[derive(Clone, Copy, Debug)]
-struct PoolEvidence;
-
-impl Classify for PoolEvidence {
-    fn classify(&self, error: &(dyn Error + 'static)) -> Failure {
-        let Some(failed) = find::<PoolError>(error) else {
-            return DefaultClassify.classify(error);
-        };
-        let evidence = match failed.delivery() {
-            Delivery::NotSent => Evidence::NotSent,
-            Delivery::NotProcessed => Evidence::NotProcessed,
-            // The request body may be what failed: the causes say so.
-            _ => DefaultClassify.classify(error).evidence(),
-        };
-        let failure = Failure::new(evidence);
-        match failed.connection_use() {
-            Some(usage) => failure.reused(usage.exchanges_before > 0),
-            None => failure,
-        }
     }
 }
 

@@ -84,7 +84,8 @@ async fn with_hints_honoured_no_get_is_lost_where_the_legacy_client_loses_many()
         .expect("a URI");
     let ours = failures(&uri, |uri, pause| async move {
         let pool: TcpPool = Pool::builder()
-            .hint_margin(Duration::from_millis(200))
+            // Wide, so that a machine too busy to run timers on time does not lose the race for us.
+            .hint_margin(Duration::from_millis(600))
             .build(connector());
         fetch(&pool, get(&uri)).await.expect("answers");
         tokio::time::sleep(pause).await;
