@@ -14,6 +14,8 @@ use crate::shared::{CUT, HTTP2, LINGER_OVER, UNREAD};
 pub(super) enum Closing {
     /// Not shut down.
     Open,
+    /// Being shut down: what is under this one still writes, or lingers.
+    ShuttingDown,
     /// Shut down; it is to be seen whether to linger.
     HalfClosed,
     /// Discarding, this many bytes so far.
@@ -26,7 +28,8 @@ const READS: u32 = 32;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     pub(super) fn poll_close_in_stages(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.closing == Closing::Open {
+        if matches!(self.closing, Closing::Open | Closing::ShuttingDown) {
+            self.closing = Closing::ShuttingDown;
             if self.wire.in_body() || self.wire.in_head() {
                 // Told to the part that lingers, which may be another one, under TLS.
                 self.shared.set(UNREAD);

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::ReapedIo;
+use super::linger::Closing;
 use super::read::Ended;
 use crate::shared::CUT;
 
@@ -114,7 +115,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         if self.role.is_transport() {
             self.shared.write_ends();
         }
-        if self.connection.is_closing() {
+        if self.connection.is_closing() && self.closing == Closing::Open {
             // Reading waits for this before it reports the end.
             cx.waker().wake_by_ref();
         }
