@@ -41,6 +41,14 @@ pub(crate) fn bench(criterion: &mut Criterion) {
                 BatchSize::SmallInput,
             );
         });
+        // What the harness itself costs per message, to be taken off the two around it.
+        group.bench_function("nothing", |bencher| {
+            bencher.iter_batched_ref(
+                || case.headers.clone(),
+                |headers| black_box(headers.len()),
+                BatchSize::SmallInput,
+            );
+        });
         group.bench_function("nine_names", |bencher| {
             bencher.iter_batched_ref(
                 || case.headers.clone(),
