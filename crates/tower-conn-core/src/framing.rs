@@ -5,7 +5,7 @@ use std::fmt;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, StatusCode, Version};
 
-use crate::options::{list_members, trim_ows};
+use crate::options::{is_token, trim_ows};
 
 /// How the end of a message body is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,6 +45,10 @@ pub enum FramingError {
     InvalidLength,
     /// `Content-Length` values that differ.
     ConflictingLengths,
+    /// A `Transfer-Encoding` that is not a list of codings: an empty member, a name that is no token,
+    /// a quoted parameter, or anything but visible ASCII. Where such a list ends is read differently
+    /// by different recipients.
+    InvalidCoding,
     /// A request whose last transfer coding is not chunked.
     ChunkedNotLast,
     /// Chunked applied more than once.
@@ -58,6 +62,7 @@ impl fmt::Display for FramingError {
         f.write_str(match self {
             Self::InvalidLength => "Content-Length is not a decimal number",
             Self::ConflictingLengths => "Content-Length values differ",
+            Self::InvalidCoding => "Transfer-Encoding is not a list of codings",
             Self::ChunkedNotLast => "the last transfer coding of a request is not chunked",
             Self::ChunkedTwice => "chunked is applied more than once",
             Self::CodingInHttp10 => "Transfer-Encoding in an HTTP/1.0 message",
@@ -177,15 +182,33 @@ fn codings(version: Version, headers: &HeaderMap) -> Result<Codings, FramingErro
         return Err(FramingError::CodingInHttp10);
     }
     let (mut chunked, mut last) = (0, false);
-    for coding in list_members(headers, &TRANSFER_ENCODING) {
-        last = coding.eq_ignore_ascii_case(b"chunked");
-        chunked += u32::from(last);
+    for line in headers.get_all(TRANSFER_ENCODING) {
+        // Not `list_members`: an empty member is not a coding, and others take it for the last one.
+        for coding in line.as_bytes().split(|&byte| byte == b',').map(trim_ows) {
+            if !is_coding(coding) {
+                return Err(FramingError::InvalidCoding);
+            }
+            last = coding.eq_ignore_ascii_case(b"chunked");
+            chunked += u32::from(last);
+        }
     }
     match (chunked, last) {
         (2.., _) => Err(FramingError::ChunkedTwice),
         (1, true) => Ok(Codings::EndsChunked),
         _ => Ok(Codings::Other),
     }
+}
+
+/// Whether this is a transfer coding (RFC 9112 section 7), without quoted parameters: nobody sends
+/// them, and their commas do not separate members.
+fn is_coding(member: &[u8]) -> bool {
+    let mut parts = member.splitn(2, |&byte| byte == b';');
+    let name = parts.next().map(trim_ows).unwrap_or_default();
+    let plain = |byte: &u8| matches!(byte, b'\t' | b' '..=b'~') && *byte != b'"';
+    is_token(name)
+        && parts
+            .next()
+            .is_none_or(|parameters| parameters.iter().all(plain))
 }
 
 fn stream_framing(headers: &HeaderMap) -> Result<BodyFraming, FramingError> {
@@ -264,6 +287,32 @@ mod tests {
         assert_eq!(
             request(&[("transfer-encoding", "xchunked")]),
             Err(FramingError::ChunkedNotLast)
+        );
+    }
+
+    #[test]
+    fn a_list_of_codings_that_others_end_elsewhere_is_refused() {
+        for bad in [
+            &b""[..],
+            b"chunked,",
+            b"gzip,, chunked",
+            b"gzip\xff, chunked",
+            b"gz ip, chunked",
+            b"gzip;a=\xff, chunked",
+            b"gzip;a=\"b, chunked",
+        ] {
+            let mut map = HeaderMap::new();
+            let value = HeaderValue::from_bytes(bad).expect("a field value");
+            map.append(TRANSFER_ENCODING, value);
+            assert_eq!(
+                request_framing(Version::HTTP_11, &map),
+                Err(FramingError::InvalidCoding),
+                "{bad:?}"
+            );
+        }
+        assert_eq!(
+            request(&[("transfer-encoding", "gzip ; q=1,\tchunked")]),
+            Ok(BodyFraming::Chunked)
         );
     }
 

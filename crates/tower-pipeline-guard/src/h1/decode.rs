@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
 use tower_conn_core::framing::{BodyFraming, FramingError, has_both, response_framing};
-use tower_conn_core::options::has_connection_option;
+use tower_conn_core::options::{connection_options, has_connection_option, is_token};
 
 use super::chunked::{Chunked, Piece, fields_of};
 use super::lines::HeadEnd;
@@ -63,7 +63,8 @@ pub struct Head {
     pub response: Response<()>,
     /// How the body is delimited.
     pub framing: BodyFraming,
-    /// Whether the connection stays open after the response (RFC 9112 section 9.3).
+    /// Whether the connection stays open after the response (RFC 9112 section 9.3). Not if a member of
+    /// `Connection` is no token: what else it might say is read differently by different recipients.
     pub persistent: bool,
     /// The connection is a tunnel from the first byte after this head on: a 101, or a 2xx to CONNECT.
     pub tunnel: bool,
@@ -240,6 +241,7 @@ impl Decoder {
         }
         let persistent = !tunnel
             && framing.is_self_delimited()
+            && connection_options(headers).all(is_token)
             && !has_connection_option(headers, "close")
             && (version == Version::HTTP_11 || has_connection_option(headers, "keep-alive"));
         Ok(Head {

@@ -156,6 +156,29 @@ fn the_request_decides_about_the_body() {
 }
 
 #[test]
+fn a_connection_is_not_reused_on_doubtful_options() {
+    for (fields, persistent) in [
+        ("HTTP/1.1 200 OK\r\n", true),
+        ("HTTP/1.1 200 OK\r\nConnection: x, y\r\n", true),
+        ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\n", false),
+        ("HTTP/1.1 200 OK\r\nConnection: \u{e9}\r\n", false),
+        ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n", true),
+        (
+            "HTTP/1.0 200 OK\r\nConnection: \u{e9}, keep-alive\r\n",
+            false,
+        ),
+    ] {
+        let stream = format!("{fields}Content-Length: 0\r\n\r\n");
+        let (events, _) = decode(&Method::GET, &[stream.as_bytes()], false);
+        assert_eq!(
+            events[0],
+            format!("head 200 OK Length(0) persistent {persistent} tunnel false"),
+            "{fields}"
+        );
+    }
+}
+
+#[test]
 fn everything_has_a_cap() {
     let long = "a".repeat(70_000);
     let many = "X: 1\r\n".repeat(101);

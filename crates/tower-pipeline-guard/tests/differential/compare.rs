@@ -20,14 +20,18 @@ pub(crate) struct Accepted {
     pub(crate) body: Vec<u8>,
     /// Where it ended in the stream.
     pub(crate) end: usize,
+    /// Whether the connection can be used again.
+    pub(crate) reusable: bool,
 }
 
-/// Panics if the decoder accepts what hyper does not, or another message.
+/// Panics if the decoder accepts what hyper does not, or another message, or trusts the connection
+/// longer; or if its verdict depends on how the stream is split.
 ///
 /// Returns whether each of them accepted.
 pub(crate) fn compare(method: &Method, stream: &[u8]) -> (bool, bool) {
-    let ours = decode(method, stream);
-    let theirs = hyper(method, stream);
+    let ours = decode(method, stream, stream.len().max(1));
+    assert_eq!(ours, decode(method, stream, 1), "depends on the split");
+    let theirs = hyper(method, stream, End::Closed);
     if let Some(ours) = &ours {
         let theirs = theirs.as_ref().unwrap_or_else(|| {
             panic!(
@@ -44,29 +48,48 @@ pub(crate) fn compare(method: &Method, stream: &[u8]) -> (bool, bool) {
             further.is_some_and(|bytes| bytes <= 1),
             "{ours:?} {theirs:?} {method} {shown:?}"
         );
+        if ours.reusable {
+            // To hyper, too, the message is complete without one byte more, and the connection free.
+            let exact = hyper(method, &stream[..ours.end], End::Open);
+            assert_eq!(exact.as_ref(), Some(ours), "{method} {shown:?}");
+        }
     }
     (ours.is_some(), theirs.is_some())
 }
 
-fn decode(method: &Method, stream: &[u8]) -> Option<Accepted> {
+/// The response at the start of the stream, which comes in pieces of `step` bytes.
+fn decode(method: &Method, stream: &[u8], step: usize) -> Option<Accepted> {
     let mut decoder = Decoder::new(Limits::default());
     decoder.expect(method);
-    let mut input = BytesMut::from(stream);
+    let mut pieces = stream.chunks(step);
+    let mut received = 0;
+    let mut input = BytesMut::new();
     let mut accepted = Accepted {
         status: 0,
         body: Vec::new(),
         end: 0,
+        reusable: false,
     };
     loop {
         let event = match decoder.decode(&mut input).ok()? {
             Some(event) => event,
-            None => decoder.finish().ok()??,
+            None => match pieces.next() {
+                Some(piece) => {
+                    received += piece.len();
+                    input.extend_from_slice(piece);
+                    continue;
+                }
+                None => decoder.finish().ok()??,
+            },
         };
         match event {
-            Event::Head(head) => accepted.status = head.response.status().as_u16(),
+            Event::Head(head) => {
+                accepted.status = head.response.status().as_u16();
+                accepted.reusable = head.persistent;
+            }
             Event::Data(data) => accepted.body.extend_from_slice(&data),
             Event::End => {
-                accepted.end = stream.len() - input.len();
+                accepted.end = received - input.len();
                 return Some(accepted);
             }
             _ => {}
@@ -74,9 +97,19 @@ fn decode(method: &Method, stream: &[u8]) -> Option<Accepted> {
     }
 }
 
+/// What comes behind the last byte of a stream.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// The end of the connection.
+    Closed,
+    /// Nothing.
+    Open,
+}
+
 /// Gives one byte for each poll, so that what was read tells where a message ended.
 struct Dripping {
     stream: Rc<RefCell<(Vec<u8>, usize)>>,
+    end: End,
     given: bool,
 }
 
@@ -96,6 +129,8 @@ impl hyper::rt::Read for Dripping {
         if let Some(&byte) = bytes.get(*at) {
             buf.put_slice(&[byte]);
             *at += 1;
+        } else if self.end == End::Open {
+            return Poll::Pending;
         }
         Poll::Ready(Ok(()))
     }
@@ -119,11 +154,12 @@ impl hyper::rt::Write for Dripping {
     }
 }
 
-fn hyper(method: &Method, stream: &[u8]) -> Option<Accepted> {
+fn hyper(method: &Method, stream: &[u8], end: End) -> Option<Accepted> {
     // The bytes come once the request is on its way: before it they would be unsolicited.
     let source = Rc::new(RefCell::new((Vec::new(), 0)));
     let io = Dripping {
         stream: Rc::clone(&source),
+        end,
         given: true,
     };
     let cx = &mut Context::from_waker(Waker::noop());
@@ -148,11 +184,13 @@ fn hyper(method: &Method, stream: &[u8]) -> Option<Accepted> {
         status: 0,
         body: Vec::new(),
         end: 0,
+        reusable: false,
     };
     assert!(response.as_mut().poll(cx).is_pending());
     let mut ended = connection.as_mut().poll(cx).is_ready();
     source.borrow_mut().0 = stream.to_vec();
-    for _ in 0..3 * stream.len() + 16 {
+    let mut complete = false;
+    'turns: for _ in 0..3 * stream.len() + 16 {
         if !ended {
             ended = connection.as_mut().poll(cx).is_ready();
         }
@@ -169,15 +207,15 @@ fn hyper(method: &Method, stream: &[u8]) -> Option<Accepted> {
                 }
             };
             if body.is_end_stream() {
-                accepted.end = source.borrow().1;
-                return Some(accepted);
+                complete = true;
+                break 'turns;
             }
             match Pin::new(body).poll_frame(cx) {
                 Poll::Pending => break,
                 Poll::Ready(Some(Err(_))) => return None,
                 Poll::Ready(None) => {
-                    accepted.end = source.borrow().1;
-                    return Some(accepted);
+                    complete = true;
+                    break 'turns;
                 }
                 Poll::Ready(Some(Ok(frame))) => {
                     if let Ok(data) = frame.into_data() {
@@ -187,5 +225,16 @@ fn hyper(method: &Method, stream: &[u8]) -> Option<Accepted> {
             }
         }
     }
-    None
+    if !complete {
+        return None;
+    }
+    accepted.end = source.borrow().1;
+    if end == End::Open {
+        // It reads until there is nothing to read, and then waits for the next request.
+        for _ in 0..4 {
+            ended = ended || connection.as_mut().poll(cx).is_ready();
+        }
+        accepted.reusable = !ended && sender.is_ready();
+    }
+    Some(accepted)
 }

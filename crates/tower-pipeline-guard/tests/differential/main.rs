@@ -8,7 +8,7 @@ mod compare;
 use compare::compare;
 use http::Method;
 
-const SEEDS: [&str; 16] = [
+const SEEDS: [&str; 19] = [
     "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nONE",
     "HTTP/1.1 200 OK\r\nContent-Length: 3, 3\r\n\r\nONEHTTP/1.1 200 OK\r\n\r\n",
     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;a=b\r\nONE\r\nA\r\n0123456789\r\n0\r\nX: 1\r\n\r\n",
@@ -24,6 +24,9 @@ const SEEDS: [&str; 16] = [
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
     "HTTP/1.1 200 \r\nX:\r\nY: \t z \r\nContent-Length: 00\r\n\r\n",
     "HTTP/1.1 407 A\r\nContent-Length: +1\r\n\r\nx",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\u{e9}, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked,\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    "HTTP/1.0 200 OK\r\nConnection: \u{e9}, keep-alive\r\nContent-Length: 0\r\n\r\n",
     "HTTP/1.1 999 \u{e9}\r\nContent-Length: 1\r\n\r\nx",
 ];
 
