@@ -9,6 +9,7 @@
 //! - [`Exchange`]: one request and its response, an RAII guard. A connection is idle exactly when no
 //!   exchange is open. [`ExchangeBody`] carries it to the last byte of the response body.
 //! - [`FreshConnection`]: the wish of a request that is sent again for a connection of its own.
+//! - [`AuthorityKey`]: an authority as the key of a map.
 //! - [`StampTable`]: a coarse clock and dense idle stamps, for those who watch very many connections.
 //! - [`options`]: connection options, read as bytes over all `Connection` lines (RFC 9110 section 7.6.1).
 //! - [`framing`]: how the body of a message is delimited (RFC 9112 section 6).
@@ -51,6 +52,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+mod authority;
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
@@ -65,6 +67,7 @@ mod stamp;
 mod state;
 mod sync;
 
+pub use self::authority::AuthorityKey;
 #[cfg(feature = "axum")]
 pub use self::axum::{ConnectionListener, TransportConnection};
 pub use self::body::ExchangeBody;

@@ -5,6 +5,7 @@ use std::fmt;
 use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
+use tower_conn_core::AuthorityKey;
 
 /// The scheme, host and port that connections are pooled by.
 ///
@@ -13,7 +14,7 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Origin {
     scheme: Scheme,
-    authority: Authority,
+    authority: AuthorityKey,
 }
 
 impl Origin {
@@ -27,7 +28,7 @@ impl Origin {
         }
         Some(Self {
             scheme: scheme.clone(),
-            authority: bare(scheme, authority)?,
+            authority: bare(scheme, authority)?.into(),
         })
     }
 
@@ -36,7 +37,7 @@ impl Origin {
         if request.method() == Method::CONNECT && request.uri().scheme().is_none() {
             return Some(Self {
                 scheme: Scheme::HTTP,
-                authority: bare(&Scheme::HTTP, request.uri().authority()?)?,
+                authority: bare(&Scheme::HTTP, request.uri().authority()?)?.into(),
             });
         }
         Self::of(request.uri())
@@ -51,14 +52,14 @@ impl Origin {
     /// The host, and the port unless it is the default one.
     #[must_use]
     pub const fn authority(&self) -> &Authority {
-        &self.authority
+        self.authority.get()
     }
 
     /// What the connector is asked for.
     pub(crate) fn to_uri(&self) -> Uri {
         let mut parts = Parts::default();
         parts.scheme = Some(self.scheme.clone());
-        parts.authority = Some(self.authority.clone());
+        parts.authority = Some(self.authority.get().clone());
         parts.path_and_query = Some(PathAndQuery::from_static("/"));
         Uri::from_parts(parts).unwrap_or_default()
     }
@@ -102,7 +103,7 @@ pub(crate) fn address<B>(request: &mut Request<B>, origin: &Origin, http2: bool,
         *request.version_mut() = Version::HTTP_11;
     }
     if !request.headers().contains_key(HOST) {
-        if let Ok(host) = HeaderValue::from_str(origin.authority.as_str()) {
+        if let Ok(host) = HeaderValue::from_str(origin.authority().as_str()) {
             request.headers_mut().insert(HOST, host);
         }
     }

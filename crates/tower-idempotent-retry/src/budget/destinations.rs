@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use http::uri::Authority;
 use http::{HeaderValue, Request, header};
+use tower_conn_core::AuthorityKey;
 
 use super::{Budget, RetryBudget};
 
@@ -29,7 +29,7 @@ impl BudgetSource {
 /// The authority of the URI, or else the value of Host.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Destination {
-    Authority(Authority),
+    Authority(AuthorityKey),
     Host(Option<HeaderValue>),
 }
 
@@ -53,7 +53,7 @@ impl Destinations {
 
     fn of<B>(&self, request: &Request<B>) -> RetryBudget {
         let destination = match request.uri().authority() {
-            Some(authority) => Destination::Authority(authority.clone()),
+            Some(authority) => Destination::Authority(authority.clone().into()),
             None => Destination::Host(request.headers().get(header::HOST).cloned()),
         };
         let budgets = self.budgets.read().unwrap_or_else(PoisonError::into_inner);
