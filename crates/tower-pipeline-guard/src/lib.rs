@@ -18,8 +18,10 @@
 //!    two, another method, or another version is a barrier: it waits for all before it, and all
 //!    behind it wait for it. Response bodies are not polled before their turn. A request that starts
 //!    early has [`RunsAhead`] in its extensions.
-//! 3. Between messages at most [`Pipeline::read_ahead`] bytes are read at once, so a client that
-//!    pipelines thousands of requests waits in its socket.
+//! 3. Between messages at most [`Pipeline::read_ahead`] bytes are read at once, and with
+//!    [`Pipeline::max_buffered`] no more than a number of requests, so a client that pipelines
+//!    thousands of requests waits in its socket. With [`Pipeline::max_requests`] the last response of a
+//!    connection says `Connection: close`, and nothing behind it is run.
 //! 4. The handler of a client that has gone away is dropped, also when further requests are buffered,
 //!    and none of those is run. With [`Pipeline::half_close`] a client that only finished sending is
 //!    answered.
@@ -123,8 +125,11 @@
 //!   calls that run ahead and are then dropped.
 //! - Extensions that a layer *outside* the guard puts on a request are copied from the first request of
 //!   the connection to those that run ahead. What differs from request to request belongs inside.
-//! - A limit on the requests of a connection is the business of `tower-keep-alive`, which announces it; closing
-//!   without loss of the last response that of `tower-idle-reaper`.
+//! - Closing without loss of the last response, while the client still sends, is the business of
+//!   `tower-idle-reaper`: put its transport under [`LookaheadIo`].
+//! - The guard refuses no request. hyper answers 400 to those that it cannot frame, but hands up those
+//!   without `Host` or with two, and bodies in codings other than chunked, where RFC 9112 asks for 400
+//!   (section 3.2) and suggests 501 (section 6.1); that is left to the service. They run alone.
 //! - A call that runs ahead is polled with the connection, while the response that is due is waited for
 //!   or streams; not while the client does not read.
 //!

@@ -3,7 +3,7 @@
 
 mod support;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
@@ -134,6 +134,70 @@ async fn an_unsafe_request_waits_and_is_waited_for() {
                 "end /slow3"
             ]
         );
+    }
+}
+
+#[tokio::test]
+async fn the_last_request_of_a_connection_says_so_and_nothing_runs_behind_it() {
+    for kind in KINDS {
+        let pipeline = parallel(8).max_requests(NonZeroU32::new(3));
+        let server = Server::start(kind, pipeline).await;
+        let mut client = server.client().await;
+        let paths = ["/slow1", "/slow2", "/slow3", "/slow4", "/slow5"];
+        client.send(gets(paths)).await.expect("sends");
+        server
+            .app
+            .until("three run", |app| app.peak.load(SeqCst) == 3)
+            .await;
+        server.app.gate.add_permits(5);
+        for (path, last) in [("/slow1", false), ("/slow2", false), ("/slow3", true)] {
+            let response = client.read_response("GET").await.expect("a response");
+            assert_eq!(response.text(), path, "{kind:?}");
+            let announced = response.tokens("connection").contains(&"close".to_owned());
+            assert_eq!(announced, last, "{kind:?} {path}");
+        }
+        assert_ne!(client.ended(Duration::from_secs(5)).await, Ended::Open);
+        assert!(!server.app.started("/slow4"), "{kind:?}");
+
+        let pipeline = Pipeline::new().max_requests(NonZeroU32::new(1));
+        let server = Server::start(kind, pipeline).await;
+        let mut client = server.client().await;
+        let old = "GET /a HTTP/1.0\r\nConnection: keep-alive\r\n\r\n";
+        client.send(old.repeat(2)).await.expect("sends");
+        let (bytes, ended) = client.read_to_end().await.expect("ends");
+        assert!(bytes.ends_with(b"\r\n\r\n/a"), "{bytes:?}");
+        assert_ne!(ended, Ended::Open);
+    }
+}
+
+#[tokio::test]
+async fn no_more_is_read_ahead_than_allowed() {
+    let request = gets(["/b"]);
+    for kind in KINDS {
+        let sixteen = NonZeroUsize::new(16).expect("not zero");
+        let server = Server::start(kind, parallel(8).max_buffered(sixteen)).await;
+        let mut client = server.client().await;
+        client.send(gets(["/slow"])).await.expect("sends");
+        server
+            .app
+            .until("it starts", |app| app.started("/slow"))
+            .await;
+        let first = server.app.read.load(SeqCst);
+        client.send(request.repeat(1_000)).await.expect("sends");
+        server
+            .app
+            .until("it reads", |app| app.read.load(SeqCst) > first)
+            .await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let read = server.app.read.load(SeqCst) - first;
+        // One read may bring more than was wanted.
+        assert!(
+            read < 16 * request.len() + 2 * 1024,
+            "{kind:?} read {} requests",
+            read / request.len()
+        );
+        server.app.gate.add_permits(1);
+        assert_eq!(bodies(&mut client, 1_001).await.len(), 1_001);
     }
 }
 

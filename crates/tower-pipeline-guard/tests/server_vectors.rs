@@ -27,15 +27,6 @@ const TESTED_BESIDE: [&str; 11] = [
     "s_spec_mismatch",
 ];
 
-/// What another part of the workspace answers for: lingering close is tower-idle-reaper's; which requests
-/// are refused (no `Host`, an unknown coding) the server's.
-const NOT_THE_GUARDS: [&str; 4] = [
-    "s_linger_after_close",
-    "s_early_response_drain",
-    "s_te_gzip_chunked",
-    "s_no_host",
-];
-
 macro_rules! vectors {
     ($($name:ident ($kind:ident) $body:block)*) => {
         $(#[tokio::test] async fn $name() { for $kind in KINDS $body })*
@@ -45,8 +36,8 @@ macro_rules! vectors {
             let tested = [$(stringify!($name)),*];
             for vector in vectors::load("tests/vectors/pipelining.jsonl") {
                 let name = vector["name"].as_str().expect("a name").replace('-', "_");
-                let found = tested.iter().chain(&TESTED_BESIDE).chain(&NOT_THE_GUARDS);
-                assert!(!name.starts_with("s_") || found.into_iter().any(|test| *test == name), "{name}");
+                let found = tested.iter().chain(&TESTED_BESIDE).any(|test| *test == name);
+                assert!(!name.starts_with("s_") || found, "{name}");
             }
         }
     };
@@ -98,6 +89,21 @@ async fn refused(kind: Kind, request: &str) {
         "{request}"
     );
     assert!(!server.app.started("/b"), "{request}");
+}
+
+/// Answered, but by itself: neither the request before nor the one behind runs beside it.
+async fn alone(kind: Kind, request: &str) {
+    let (server, mut client) = serve(kind, gets(["/slow1"]) + request + &gets(["/b"])).await;
+    for (running, waits) in [("/slow1", "/slow"), ("/slow", "/b")] {
+        let starts = |app: &support::App| app.started(running);
+        server.app.until("it runs", starts).await;
+        quiet().await;
+        assert!(!server.app.started(waits), "{request}");
+        server.app.gate.add_permits(1);
+    }
+    assert_eq!(body(&mut client).await, "/slow1");
+    client.read_final_response("GET").await.expect("a response");
+    assert_eq!(body(&mut client).await, "/b");
 }
 
 vectors! {
@@ -226,6 +232,52 @@ vectors! {
 
     s_chunk_overflow (kind) {
         refused(kind, &post("/echo", "Transfer-Encoding: chunked\r\n", "10000000000000003\r\nabc")).await;
+    }
+
+    s_te_gzip_chunked (kind) {
+        // The vector wants 501. hyper hands such a request up with its body still in gzip, and the guard,
+        // which answers nothing by itself, lets it; but nothing runs beside it.
+        let coded = post("/slow", "Transfer-Encoding: gzip, chunked\r\n", "3\r\nabc\r\n0\r\n\r\n");
+        alone(kind, &coded).await;
+    }
+
+    s_no_host (kind) {
+        // The vector wants 400; as above.
+        alone(kind, "GET /slow HTTP/1.1\r\n\r\n").await;
+        alone(kind, "GET /slow HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n").await;
+    }
+
+    s_linger_after_close (kind) {
+        if kind != Kind::Http1 {
+            continue;
+        }
+        let server = Server::lingering(parallel()).await;
+        for _ in 0..20 {
+            let mut client = server.client().await;
+            client.send(gets(["/close300k"])).await.expect("sends");
+            let flood = gets(std::iter::repeat_n("/b", 4_000));
+            client.send(&flood).await.expect("sends");
+            quiet().await;
+            let response = client.read_response("GET").await.expect("all of it");
+            assert_eq!(response.body.len(), 300 * 1024);
+            assert_eq!(client.ended(Duration::from_secs(5)).await, Ended::Fin);
+        }
+        assert!(!server.app.started("/b"));
+    }
+
+    s_early_response_drain (kind) {
+        if kind != Kind::Http1 {
+            continue;
+        }
+        let server = Server::lingering(parallel()).await;
+        for _ in 0..20 {
+            let mut client = server.client().await;
+            let upload = post("/413", "Content-Length: 1000000\r\n", &"u".repeat(1_000_000));
+            client.send(upload).await.expect("sends");
+            let response = client.read_final_response("POST").await.expect("a response");
+            assert_eq!(response.status, 413);
+            assert_ne!(client.ended(Duration::from_secs(5)).await, Ended::Reset);
+        }
     }
 
     s_expect_pipelined_ok (kind) {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use http::{Request, Response};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode, Version};
 use pin_project_lite::pin_project;
 use tower_service::Service;
 
@@ -21,6 +22,8 @@ pin_project! {
         #[pin]
         state: State<S, B>,
         flight: Option<InFlight>,
+        // The version of the last request that the connection may carry.
+        last: Option<Version>,
     }
 }
 
@@ -44,6 +47,7 @@ where
         Self {
             state: State::Direct { future },
             flight,
+            last: None,
         }
     }
 
@@ -54,6 +58,7 @@ where
         Self {
             state: State::Oneshot { future },
             flight,
+            last: None,
         }
     }
 
@@ -64,7 +69,14 @@ where
         Self {
             state: State::Ahead { call },
             flight: Some(flight),
+            last: None,
         }
+    }
+
+    /// Says in the response that the connection ends with it.
+    pub(super) const fn last(mut self, version: Version) -> Self {
+        self.last = Some(version);
+        self
     }
 }
 
@@ -91,7 +103,25 @@ where
             return Poll::Pending;
         };
         let flight = this.flight.take();
-        Poll::Ready(result.map(|response| response.map(|body| ResponseBody::new(body, flight))))
+        Poll::Ready(result.map(|mut response| {
+            if let Some(version) = *this.last {
+                announce_close(&mut response, version);
+            }
+            response.map(|body| ResponseBody::new(body, flight))
+        }))
+    }
+}
+
+fn announce_close<B>(response: &mut Response<B>, version: Version) {
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return;
+    }
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+    response.headers_mut().remove("keep-alive");
+    if version == Version::HTTP_10 {
+        // hyper heeds the field in responses of HTTP/1.1 only.
+        *response.version_mut() = version;
     }
 }
 

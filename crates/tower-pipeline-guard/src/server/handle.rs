@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
@@ -20,6 +21,8 @@ struct Shared {
     window: Window,
     /// How many calls of the connection may run at once, the one that is due included.
     parallel: usize,
+    /// How many requests may still be dispatched.
+    left: Option<u32>,
     /// A request is dispatched, and the last byte of its response has not been produced.
     in_flight: bool,
     /// The request in flight allows others beside it.
@@ -53,10 +56,11 @@ pub(super) trait AheadCall: Send {
 pub(super) type Starter = Box<dyn FnMut(Parts) -> Box<dyn AheadCall> + Send>;
 
 impl Handle {
-    pub(super) fn new(parallel: usize) -> Self {
+    pub(super) fn new(parallel: usize, max_requests: Option<NonZeroU32>) -> Self {
         Self(Arc::new(Mutex::new(Shared {
             window: Window::default(),
             parallel,
+            left: max_requests.map(NonZeroU32::get),
             in_flight: false,
             overlap: false,
             calls: VecDeque::new(),
@@ -76,7 +80,7 @@ impl Handle {
     pub(super) fn receive(&self, chunk: &[u8]) {
         let mut shared = self.lock();
         shared.window.receive(chunk);
-        if shared.overlap && shared.calls.len() + 1 < shared.parallel {
+        if shared.overlap && shared.calls.len() < shared.bound() {
             if let Some(driver) = shared.driver.take() {
                 driver.wake();
             }
@@ -96,6 +100,11 @@ impl Handle {
 
     pub(super) fn is_in_flight(&self) -> bool {
         self.lock().in_flight
+    }
+
+    /// Whether that many complete requests wait to be dispatched.
+    pub(super) fn has_waiting(&self, requests: usize) -> bool {
+        requests != usize::MAX && self.lock().window.waiting() >= requests
     }
 
     /// Has the server look again once the response in flight is finished.
@@ -139,9 +148,15 @@ impl Handle {
         self.lock().starter = Some(starter);
     }
 
+    /// Whether the request that was dispatched last is the last that the connection may carry.
+    pub(super) fn is_last(&self) -> bool {
+        self.lock().left == Some(0)
+    }
+
     /// Notes that a request is dispatched; returns the call that already runs for it, if one does.
     pub(super) fn dispatch(&self, parts: &Parts, has_body: bool) -> Option<Box<dyn AheadCall>> {
         let mut shared = self.lock();
+        shared.left = shared.left.map(|left| left.saturating_sub(1));
         shared.window.dispatched(parts);
         shared.in_flight = true;
         shared.overlap = shared.parallel > 1 && !has_body && may_overlap(parts);
@@ -179,7 +194,8 @@ impl Handle {
             }
             let mut heads = Vec::new();
             if shared.starter.is_some() {
-                while shared.calls.len() + heads.len() + 1 < shared.parallel {
+                let bound = shared.bound();
+                while shared.calls.len() + heads.len() < bound {
                     let Some(mut head) = shared.window.read_ahead() else {
                         break;
                     };
@@ -236,6 +252,16 @@ impl Handle {
     pub(super) fn not_http1(&self) {
         self.lock().window.go_blind();
         self.abandon();
+    }
+}
+
+impl Shared {
+    /// How many calls may run ahead of the one in flight.
+    fn bound(&self) -> usize {
+        let left = self.left.map_or(usize::MAX, |left| {
+            usize::try_from(left).unwrap_or(usize::MAX)
+        });
+        (self.parallel - 1).min(left)
     }
 }
 

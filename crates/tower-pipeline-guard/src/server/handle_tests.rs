@@ -32,7 +32,14 @@ impl Drop for Pending {
 }
 
 fn handle(parallel: usize) -> (Handle, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) {
-    let handle = Handle::new(parallel);
+    limited(parallel, None)
+}
+
+fn limited(
+    parallel: usize,
+    max_requests: Option<NonZeroU32>,
+) -> (Handle, Arc<Mutex<Vec<String>>>, Arc<AtomicUsize>) {
+    let handle = Handle::new(parallel, max_requests);
     let (started, dropped) = (
         Arc::<Mutex<Vec<_>>>::default(),
         Arc::<AtomicUsize>::default(),
@@ -107,4 +114,17 @@ fn nothing_starts_behind_a_barrier_or_beyond_the_bound() {
     handle.dispatch(&parts("/a"), false);
     drive(&handle);
     assert_eq!(started.lock().expect("no panic").len(), 0);
+}
+
+#[test]
+fn nothing_starts_beyond_the_last_request_of_the_connection() {
+    let (handle, started, _) = limited(8, NonZeroU32::new(3));
+    handle.receive(A.repeat(5).as_bytes());
+    for last in [false, false, true] {
+        drop(handle.dispatch(&parts("/a"), false));
+        assert_eq!(handle.is_last(), last);
+        drive(&handle);
+        handle.finished();
+    }
+    assert_eq!(*started.lock().expect("no panic"), ["/a 1", "/a 2"]);
 }

@@ -15,6 +15,9 @@ use super::layer::PipelineGuardLayer;
 /// Room made before each look: most connections have nothing to be read ahead.
 const LOOK_AHEAD_CHUNK: usize = 1024;
 
+/// How much is read at once for each request that may wait: a short head.
+const SHORT_HEAD: usize = 64;
+
 pin_project! {
     /// A transport that sees the request heads before they are dispatched, and sends a burst of
     /// responses in few writes.
@@ -31,7 +34,8 @@ pin_project! {
     ///
     /// # Reads
     ///
-    /// While a handler works the transport is read ahead, up to [`Pipeline::read_ahead`] bytes, to see
+    /// While a handler works the transport is read ahead, up to [`Pipeline::read_ahead`] bytes or
+    /// [`Pipeline::max_buffered`] requests, to see
     /// requests that may run in parallel and a client that has gone away. If reading fails, or ends
     /// and [`Pipeline::half_close`] is off, flushing fails, on which hyper drops the handler and
     /// everything behind it.
@@ -41,6 +45,8 @@ pin_project! {
         inner: I,
         handle: Handle,
         config: Pipeline,
+        // The most that is read at once between messages.
+        chunk: usize,
         // Read, and not yet taken by the server.
         ahead: BytesMut,
         // Written by the server, and not yet by us.
@@ -68,8 +74,13 @@ impl<I: AsyncWrite> LookaheadIo<I> {
     pub(super) fn new(inner: I, config: Pipeline) -> Self {
         Self {
             inner,
-            handle: Handle::new(config.parallel),
+            handle: Handle::new(config.parallel, config.max_requests),
             config,
+            chunk: config
+                .max_buffered
+                .saturating_mul(SHORT_HEAD)
+                .max(LOOK_AHEAD_CHUNK)
+                .min(config.read_ahead),
             ahead: BytesMut::new(),
             held: BytesMut::new(),
             ended: false,
@@ -111,9 +122,12 @@ impl<I: AsyncRead + AsyncWrite> LookaheadIo<I> {
     /// Reads while the server does not: for requests that may start, and for the end of the client.
     fn poll_look_ahead(self: Pin<&mut Self>, cx: &mut Context<'_>) -> io::Result<()> {
         let mut this = self.project();
-        while !*this.ended && this.ahead.len() < this.config.read_ahead {
+        while !*this.ended
+            && this.ahead.len() < this.config.read_ahead
+            && !this.handle.has_waiting(this.config.max_buffered)
+        {
             let start = this.ahead.len();
-            let room = this.config.read_ahead - start;
+            let room = (this.config.read_ahead - start).min(*this.chunk);
             this.ahead.reserve(room.min(LOOK_AHEAD_CHUNK));
             let mut limited = (&mut *this.ahead).limit(room);
             let polled = pin!(this.inner.read_buf(&mut limited)).poll(cx);
@@ -160,7 +174,7 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for LookaheadIo<I> {
         let filled = if *this.ended {
             0
         } else {
-            let limit = this.handle.read_limit(this.config.read_ahead);
+            let limit = this.handle.read_limit(*this.chunk);
             let before = buf.filled().len();
             let mut limited = this.inner.as_mut().take(limit as u64);
             let polled = Pin::new(&mut limited).poll_read(cx, buf);

@@ -10,7 +10,7 @@ mod layer;
 mod service;
 mod window;
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use tokio::io::AsyncWrite;
 
@@ -34,6 +34,8 @@ pub struct Pipeline {
     parallel: usize,
     coalesce: usize,
     read_ahead: usize,
+    max_buffered: usize,
+    max_requests: Option<NonZeroU32>,
     half_close: bool,
 }
 
@@ -44,6 +46,8 @@ impl Pipeline {
             parallel: 1,
             coalesce: 64 * 1024,
             read_ahead: 8 * 1024,
+            max_buffered: usize::MAX,
+            max_requests: None,
             half_close: false,
         }
     }
@@ -66,6 +70,29 @@ impl Pipeline {
     /// client that pipelines more is read no further until it is answered. Default 8 KiB.
     pub const fn read_ahead(mut self, bytes: NonZeroUsize) -> Self {
         self.read_ahead = bytes.get();
+        self
+    }
+
+    /// How many complete requests may wait behind the one that is due before nothing more is read ahead,
+    /// however short they are. What the last read has brought beyond that waits as well; it asks for
+    /// 64 bytes for each of them, and at least 1 KiB. Default no limit but
+    /// [`read_ahead`](Self::read_ahead).
+    ///
+    /// A client that has gone away is not noticed while nothing is read, so this should be larger than
+    /// what well-behaved clients send at once.
+    pub const fn max_buffered(mut self, requests: NonZeroUsize) -> Self {
+        self.max_buffered = requests.get();
+        self
+    }
+
+    /// How many requests a connection may carry. The response to the last one says
+    /// `Connection: close`; what a client has sent behind it is not run, ahead of its turn neither.
+    /// `None`, the default, is no limit.
+    ///
+    /// `tower-keep-alive` can also announce such a limit, and knows more reasons to close; with both,
+    /// give both the same number.
+    pub const fn max_requests(mut self, requests: Option<NonZeroU32>) -> Self {
+        self.max_requests = requests;
         self
     }
 

@@ -97,14 +97,16 @@ where
         let (parts, body) = request.into_parts();
         let ahead = self.handle.dispatch(&parts, has_body);
         let flight = InFlight(self.handle.clone());
-        match ahead.map(|call| {
+        let (version, last) = (parts.version, self.handle.is_last());
+        let future = match ahead.map(|call| {
             call.into_any()
                 .downcast::<Call<Oneshot<S, Request<RequestBody<ReqBody>>>>>()
         }) {
             Some(Ok(call)) => ResponseFuture::ahead(*call, flight),
             // One service, one type of call.
             Some(Err(_)) | None => self.run(Request::from_parts(parts, body), Some(flight)),
-        }
+        };
+        if last { future.last(version) } else { future }
     }
 }
 

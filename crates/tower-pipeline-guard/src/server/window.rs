@@ -15,6 +15,8 @@ const MAX_BYTES: usize = 64 * 1024;
 /// What hyper allows by default; a head with more fields is refused by it.
 const MAX_FIELDS: usize = 100;
 
+const EMPTY_LINE: &[u8] = b"\r\n";
+
 /// How the connection preface of HTTP/2 begins, and no request of HTTP/1 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * ";
 
@@ -33,6 +35,10 @@ pub(super) struct Window {
     /// The end of the first head in `bytes`, once it is known; and where to go on looking for it.
     head_end: Option<usize>,
     search: HeadEnd,
+    /// How many heads are complete up to where they have been counted; and where to go on.
+    counted: usize,
+    counted_to: usize,
+    count: HeadEnd,
     /// It is known not to be HTTP/2.
     begun: bool,
     blind: bool,
@@ -79,6 +85,19 @@ impl Window {
         self.is_between_messages() && self.find_head_end().is_some()
     }
 
+    /// How many complete heads wait. What looks like one in the body of a request that waits is
+    /// counted, too.
+    pub(super) fn waiting(&mut self) -> usize {
+        // A lone LF ends the count here, and looking ahead when its turn comes.
+        while let Ok(Some(end)) = self.count.find(&self.bytes) {
+            // An empty line before a request line is none (RFC 9112 section 2.2).
+            self.counted += usize::from(end - self.counted_to > EMPTY_LINE.len());
+            self.counted_to = end;
+            self.count = HeadEnd::after(end);
+        }
+        self.counted
+    }
+
     /// Notes that the server dispatched the next request, and steps over it.
     pub(super) fn dispatched(&mut self, parts: &Parts) {
         if self.blind {
@@ -95,6 +114,12 @@ impl Window {
         self.ahead = self.ahead.saturating_sub(end);
         self.head_end = None;
         self.search = HeadEnd::default();
+        (self.counted, self.counted_to) = match self.counted_to.checked_sub(end) {
+            Some(rest) if framing == BodyFraming::Empty => (self.counted.saturating_sub(1), rest),
+            // What was counted in the body is none.
+            _ => (0, 0),
+        };
+        self.count = HeadEnd::after(self.counted_to);
         match framing {
             BodyFraming::Empty => {}
             BodyFraming::Length(length) => {

@@ -99,6 +99,28 @@ fn what_cannot_be_followed_makes_blind_for_good() {
 }
 
 #[test]
+fn complete_heads_that_wait_are_counted() {
+    let mut window = window(format!("\r\n{A}{B}{A}GET /c HT"));
+    assert_eq!(window.waiting(), 3);
+    window.dispatched(&head(A));
+    assert_eq!(window.waiting(), 2);
+    window.receive(b"TP/1.1\r\nHost: x\r\n\r");
+    assert_eq!(window.waiting(), 2);
+    window.receive(b"\n");
+    assert_eq!(window.waiting(), 3);
+
+    let post = "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n";
+    window.receive(format!("{post}\r\n\r\n{B}").as_bytes());
+    for left in [B, A, "GET /c HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        window.dispatched(&head(left));
+    }
+    window.dispatched(&head(post));
+    assert_eq!(window.waiting(), 1, "what is left behind the body");
+    window.dispatched(&head(B));
+    assert_eq!(window.waiting(), 0);
+}
+
+#[test]
 fn memory_is_bounded() {
     let mut window = window("GET / HTTP/1.1\r\n");
     for _ in 0..100 {

@@ -22,6 +22,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Barrier, Semaphore};
 use tower::{Layer, service_fn};
 use tower_conn_testkit::raw::RawClient;
+use tower_idle_reaper::{IdleReaper, Policy};
 use tower_pipeline_guard::{GuardedMakeService, LookaheadListener, Pipeline, RunsAhead};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) struct App {
     pub(crate) cancelled: AtomicUsize,
     pub(crate) body_frames: Arc<AtomicUsize>,
     pub(crate) writes: AtomicUsize,
+    /// Bytes that were read from sockets.
+    pub(crate) read: AtomicUsize,
 }
 
 pub(crate) struct Server {
@@ -80,6 +83,7 @@ impl App {
             cancelled: AtomicUsize::new(0),
             body_frames: Arc::default(),
             writes: AtomicUsize::new(0),
+            read: AtomicUsize::new(0),
         })
     }
 
@@ -138,6 +142,9 @@ impl App {
                 header::CONNECTION,
                 header::HeaderValue::from_static("close"),
             );
+            if path.ends_with("300k") {
+                *response.body_mut() = Body::from(vec![b'x'; 300 * 1024]);
+            }
         } else if path.starts_with("/100k") {
             *response.body_mut() = Body::from(vec![b'x'; 100 * 1024]);
         } else if path.starts_with("/big") {
@@ -241,6 +248,32 @@ impl Server {
         server
     }
 
+    /// hyper's http1 on a transport of tower-idle-reaper, which closes in stages.
+    pub(crate) async fn lingering(pipeline: Pipeline) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+        let addr = listener.local_addr().expect("bound");
+        let app = App::new();
+        let server = Self {
+            addr,
+            app: Arc::clone(&app),
+        };
+        tokio::spawn(async move {
+            let reaper = IdleReaper::new(Policy::safe());
+            loop {
+                let (stream, peer) = listener.accept().await.expect("accepts");
+                let (io, guard) = pipeline.wrap(reaper.wrap(stream, Some(peer)));
+                let app = Arc::clone(&app);
+                let service =
+                    guard.layer(service_fn(move |request| Arc::clone(&app).handle(request)));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(io), TowerToHyperService::new(service)),
+                );
+            }
+        });
+        server
+    }
+
     pub(crate) async fn client(&self) -> RawClient {
         RawClient::connect(self.addr).await.expect("connects")
     }
@@ -272,7 +305,7 @@ impl axum::serve::Listener for CountListener {
     }
 }
 
-/// Counts the writes that reach the socket.
+/// Counts what is read from the socket, and the writes that reach it.
 pub(crate) struct Counted {
     stream: TcpStream,
     app: Arc<App>,
@@ -284,7 +317,10 @@ impl AsyncRead for Counted {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        self.app.read.fetch_add(buf.filled().len() - before, SeqCst);
+        polled
     }
 }
 
