@@ -39,16 +39,22 @@ impl ViaLayer {
     ///
     /// [`ConfigError::InvalidPseudonym`] if it is neither.
     pub fn new(received_by: &str) -> Result<Self, ConfigError> {
-        Ok(Self {
-            entry: ViaEntry::new(received_by)?,
-            responses: false,
-        })
+        ViaEntry::new(received_by).map(Self::from)
     }
 
     /// Whether responses get an entry too. Default: no.
     pub const fn responses(mut self, add: bool) -> Self {
         self.responses = add;
         self
+    }
+}
+
+impl From<ViaEntry> for ViaLayer {
+    fn from(entry: ViaEntry) -> Self {
+        Self {
+            entry,
+            responses: false,
+        }
     }
 }
 
