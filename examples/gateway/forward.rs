@@ -4,6 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::pin::Pin;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -12,7 +13,9 @@ use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use http_body_util::{LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::connect::HttpConnector;
+use tower::util::Oneshot;
 use tower::{Layer, ServiceExt};
 use tower_conn_pool::{Pool, PoolError, connector};
 use tower_idempotent_retry::{ReplayBody, Retry, RetryError, RetryLayer};
@@ -72,9 +75,16 @@ impl fmt::Display for Upstream {
     }
 }
 
+type Client<B> = Retry<Pool<HttpConnector, ReplayBody<Limited<B>>>>;
+
+type Sent<B> = (
+    Pin<Box<Oneshot<Client<B>, Request<Limited<B>>>>>,
+    Option<OnUpgrade>,
+);
+
 /// The handler at the inside of the gateway's stack.
 pub(crate) struct Forward<B> {
-    client: Retry<Pool<HttpConnector, ReplayBody<Limited<B>>>>,
+    client: Client<B>,
     upstream: Upstream,
     max_body: Option<u64>,
 }
@@ -108,38 +118,58 @@ where
         })
     }
 
-    pub(crate) async fn call(&self, mut request: Request<B>) -> Response<GatewayBody> {
+    /// Sends the request at once; the future is that of the response, and small: it moves through
+    /// every layer outside.
+    pub(crate) fn call(
+        &self,
+        request: Request<B>,
+    ) -> impl Future<Output = Response<GatewayBody>> + use<B> {
+        let sent = self.send(request);
+        async move {
+            let (sending, client_upgrade) = match sent {
+                Ok(sent) => sent,
+                Err(response) => return *response,
+            };
+            match sending.await {
+                Ok(mut response) => {
+                    if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) =
+                        (response.status(), client_upgrade)
+                    {
+                        tunnel::join(client, &mut response);
+                    }
+                    response.map(GatewayBody::from)
+                }
+                Err(error) => failed(&*error),
+            }
+        }
+    }
+
+    /// The exchange with the upstream and the client's side of an upgrade, or the answer that needs no
+    /// upstream.
+    fn send(&self, mut request: Request<B>) -> Result<Sent<B>, Box<Response<GatewayBody>>> {
         if request.method() == Method::CONNECT {
-            return plain(
+            return Err(Box::new(plain(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "this gateway makes no tunnels",
-            );
+            )));
         }
         if self
             .max_body
             .is_some_and(|max| request.body().size_hint().lower() > max)
         {
-            return too_large();
+            return Err(Box::new(too_large()));
         }
         let client_upgrade = request
             .headers()
             .contains_key(header::UPGRADE)
             .then(|| hyper::upgrade::on(&mut request));
-        let request = match self.outbound(request) {
-            Ok(request) => request,
-            Err(error) => return plain(StatusCode::BAD_REQUEST, &error.to_string()),
-        };
-        match self.client.clone().oneshot(request).await {
-            Ok(mut response) => {
-                if let (StatusCode::SWITCHING_PROTOCOLS, Some(client)) =
-                    (response.status(), client_upgrade)
-                {
-                    tunnel::join(client, &mut response);
-                }
-                response.map(GatewayBody::from)
-            }
-            Err(error) => failed(&*error),
-        }
+        let request = self
+            .outbound(request)
+            .map_err(|error| plain(StatusCode::BAD_REQUEST, &error.to_string()))?;
+        Ok((
+            Box::pin(self.client.clone().oneshot(request)),
+            client_upgrade,
+        ))
     }
 
     /// The request as it goes to the upstream: its URI, its Host, HTTP/1.1.
@@ -152,7 +182,7 @@ where
         }
         parts.uri = self.upstream.uri(&parts.uri)?;
         parts.version = Version::HTTP_11;
-        parts.extensions.clear();
+        parts.extensions = http::Extensions::new();
         let limit = self
             .max_body
             .map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));

@@ -65,8 +65,8 @@ pub(crate) async fn serve(
             .layer(HopByHopLayer::gateway())
             .layer(via.clone())
             .service_fn(move |request| {
-                let forward = Arc::clone(&forward);
-                async move { Ok::<_, Infallible>(forward.call(request).await) }
+                let response = forward.call(request);
+                async move { Ok::<_, Infallible>(response.await) }
             });
         let serving = builder
             .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))

@@ -36,7 +36,8 @@ pin_project! {
         // Of the attempt, of the wait, or of all that is left of the total time.
         #[pin]
         timer: Option<Sleep>,
-        again: Option<Again<S, C, O, B>>,
+        // Boxed, so that what is seldom needed does not move with the future through every layer.
+        again: Option<Box<Again<S, C, O, B>>>,
         limits: Limits,
         info: RetryInfo,
     }
@@ -78,7 +79,8 @@ where
 {
     pub(crate) fn new(
         attempt: S::Future,
-        again: Option<Again<S, C, O, B>>,
+        // Boxed, so that what is seldom needed does not move with the future through every layer.
+        again: Option<Box<Again<S, C, O, B>>>,
         limits: Limits,
     ) -> Self {
         let ends = match again {

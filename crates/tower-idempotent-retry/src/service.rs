@@ -105,7 +105,7 @@ where
         let (body, replay) = ReplayBody::replayable(body, self.policy.body_limit);
         let clone = self.inner.clone();
         let mut ready = mem::replace(&mut self.inner, clone);
-        let mut again = Again {
+        let mut again = Box::new(Again {
             facts: limits.facts(&self.policy, &head),
             policy: Arc::clone(&self.policy),
             classify: self.classify.clone(),
@@ -114,7 +114,7 @@ where
             replay,
             service: None,
             head,
-        };
+        });
         let fresh = self.policy.fresh_if_unsafe && !again.facts.safety.is_repeatable();
         let attempt = ready.call(again.request(body, 1, fresh));
         again.service = Some(ready);

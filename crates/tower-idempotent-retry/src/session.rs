@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, Request, header, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header, request};
 use tokio::time::Instant;
 use tower_conn_core::FreshConnection;
 
@@ -15,6 +15,9 @@ use crate::observe::{Event, Observe};
 use crate::policy::{AttemptHeader, Policy};
 use crate::replay::{Replay, ReplayBody};
 use crate::safety::ReplaySafety;
+
+/// `Early-Data` (RFC 8470 section 5.1).
+const EARLY_DATA: HeaderName = HeaderName::from_static("early-data");
 
 /// The bounds of one request, from the policy and its own extensions.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +52,7 @@ impl Limits {
         RequestFacts {
             safety: ReplaySafety::of(&head.method, headers, marked, trusted_key),
             early_data: headers
-                .get("early-data")
+                .get(EARLY_DATA)
                 .is_some_and(|value| value.as_bytes() == b"1"),
             expects: headers
                 .get(header::EXPECT)
