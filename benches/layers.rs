@@ -10,6 +10,8 @@
 mod hop_by_hop;
 #[path = "layers/keep_alive.rs"]
 mod keep_alive;
+#[path = "layers/pipeline_guard.rs"]
+mod pipeline_guard;
 
 use criterion::Criterion;
 
@@ -17,5 +19,6 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     hop_by_hop::bench(&mut criterion);
     keep_alive::bench(&mut criterion);
+    pipeline_guard::bench(&mut criterion);
     criterion.final_summary();
 }
