@@ -298,6 +298,27 @@ async fn a_finished_response_is_never_held_back() {
 }
 
 #[tokio::test]
+async fn empty_lines_between_requests_hold_nothing_back() {
+    for kind in KINDS {
+        let server = Server::start(kind, parallel(8)).await;
+        let mut client = server.client().await;
+        let mut next = gets(["/a"]) + "\r\n";
+        for path in ["/b", "/c", "/d"] {
+            client.send(&next).await.expect("sends");
+            assert_eq!(bodies(&mut client, 1).await.len(), 1, "{kind:?}");
+            // One empty line is in the buffer; another comes by itself, in two pieces.
+            for piece in ["\r", "\n"] {
+                client.send(piece).await.expect("sends");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            next = gets([path]) + "\r\n";
+        }
+        client.send(&next).await.expect("sends");
+        assert_eq!(bodies(&mut client, 1).await, ["/d"], "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn http2_is_left_alone() {
     use http_body_util::{BodyExt, Empty};
     let server = Server::start(Kind::Auto, parallel(8)).await;

@@ -35,7 +35,7 @@ mod lines;
 pub use self::decode::{Decoder, Event, Head};
 pub use self::encode::{EncodeError, encode_chunk, encode_head, encode_last_chunk};
 pub use self::error::DecodeError;
-pub(crate) use self::lines::HeadEnd;
+pub(crate) use self::lines::NextHead;
 
 /// What is accepted of one response at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,18 +4,25 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
 
-use http::Extensions;
-use http::request::Parts;
+use http::{Extensions, Request};
 
 use super::RunsAhead;
-use super::window::{Window, may_overlap, same_head};
+use super::window::{Window, same_head};
 
 /// The state of one connection, shared by its transport and its service.
 #[derive(Clone)]
-pub(super) struct Handle(Arc<Mutex<Shared>>);
+pub(super) struct Handle(Arc<Inner>);
+
+struct Inner {
+    /// More than one call may run at once.
+    runs_ahead: bool,
+    has_starter: AtomicBool,
+    shared: Mutex<Shared>,
+}
 
 struct Shared {
     window: Window,
@@ -39,7 +46,7 @@ struct Shared {
 }
 
 struct Ahead {
-    head: Parts,
+    head: Request<()>,
     done: bool,
     call: Box<dyn AheadCall>,
 }
@@ -53,26 +60,38 @@ pub(super) trait AheadCall: Send {
 }
 
 /// Makes a call of a request that has no body.
-pub(super) type Starter = Box<dyn FnMut(Parts) -> Box<dyn AheadCall> + Send>;
+pub(super) type Starter = Box<dyn FnMut(Request<()>) -> Box<dyn AheadCall> + Send>;
+
+/// What is known of a request when it is dispatched.
+pub(super) struct Dispatched {
+    /// The call that runs for it already.
+    pub(super) ahead: Option<Box<dyn AheadCall>>,
+    /// It is the last that the connection may carry.
+    pub(super) last: bool,
+}
 
 impl Handle {
     pub(super) fn new(parallel: usize, max_requests: Option<NonZeroU32>) -> Self {
-        Self(Arc::new(Mutex::new(Shared {
-            window: Window::default(),
-            parallel,
-            left: max_requests.map(NonZeroU32::get),
-            in_flight: false,
-            overlap: false,
-            calls: VecDeque::new(),
-            starter: None,
-            extensions: None,
-            resume: None,
-            driver: None,
-        })))
+        Self(Arc::new(Inner {
+            runs_ahead: parallel > 1,
+            has_starter: AtomicBool::new(false),
+            shared: Mutex::new(Shared {
+                window: Window::default(),
+                parallel,
+                left: max_requests.map(NonZeroU32::get),
+                in_flight: false,
+                overlap: false,
+                calls: VecDeque::new(),
+                starter: None,
+                extensions: None,
+                resume: None,
+                driver: None,
+            }),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     // ===== the transport's side =====
@@ -136,46 +155,43 @@ impl Handle {
     // ===== the service's side =====
 
     pub(super) fn has_calls(&self) -> bool {
-        !self.lock().calls.is_empty()
+        self.0.runs_ahead && !self.lock().calls.is_empty()
     }
 
     pub(super) fn wants_starter(&self) -> bool {
-        let shared = self.lock();
-        shared.parallel > 1 && shared.starter.is_none()
+        self.0.runs_ahead && !self.0.has_starter.load(Ordering::Relaxed)
     }
 
     pub(super) fn provide_starter(&self, starter: Starter) {
+        self.0.has_starter.store(true, Ordering::Relaxed);
         self.lock().starter = Some(starter);
     }
 
-    /// Whether the request that was dispatched last is the last that the connection may carry.
-    pub(super) fn is_last(&self) -> bool {
-        self.lock().left == Some(0)
-    }
-
-    /// Notes that a request is dispatched; returns the call that already runs for it, if one does.
-    pub(super) fn dispatch(&self, parts: &Parts, has_body: bool) -> Option<Box<dyn AheadCall>> {
+    /// Notes that a request is dispatched.
+    pub(super) fn dispatch<B>(&self, request: &Request<B>, has_body: bool) -> Dispatched {
         let mut shared = self.lock();
         shared.left = shared.left.map(|left| left.saturating_sub(1));
-        shared.window.dispatched(parts);
+        let last = shared.left == Some(0);
+        let may_overlap = shared.window.dispatched(request);
         shared.in_flight = true;
-        shared.overlap = shared.parallel > 1 && !has_body && may_overlap(parts);
+        shared.overlap = shared.parallel > 1 && !has_body && may_overlap;
         let Some(next) = shared.calls.pop_front() else {
             if shared.overlap && shared.extensions.is_none() {
                 // What the layers outside put on the requests of the connection.
-                shared.extensions = Some(parts.extensions.clone());
+                shared.extensions = Some(request.extensions().clone());
             }
-            return None;
+            return Dispatched { ahead: None, last };
         };
-        if !has_body && same_head(&next.head, parts) {
-            return Some(next.call);
+        if !has_body && same_head(&next.head, request) {
+            let ahead = Some(next.call);
+            return Dispatched { ahead, last };
         }
         // The two parsers disagree. The server's is the one that counts, and ours is not asked again.
         shared.window.go_blind();
         drop(shared);
         drop(next);
         self.abandon();
-        None
+        Dispatched { ahead: None, last }
     }
 
     /// Starts and advances the calls that may run ahead of the one in flight.
@@ -199,7 +215,7 @@ impl Handle {
                     let Some(mut head) = shared.window.read_ahead() else {
                         break;
                     };
-                    head.extensions = shared.extensions.clone().unwrap_or_default();
+                    *head.extensions_mut() = shared.extensions.clone().unwrap_or_default();
                     heads.push(head);
                 }
             }
@@ -218,7 +234,8 @@ impl Handle {
         if let Some(starter) = &mut starter {
             for (at, head) in heads.into_iter().enumerate() {
                 let mut request = head.clone();
-                request.extensions.insert(RunsAhead::new(running + at + 1));
+                let runs_ahead = RunsAhead::new(running + at + 1);
+                request.extensions_mut().insert(runs_ahead);
                 calls.push_back(Ahead {
                     head,
                     done: false,

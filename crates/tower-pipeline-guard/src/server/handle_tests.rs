@@ -7,9 +7,9 @@ use super::*;
 const A: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
 const B: &str = "GET /b HTTP/1.1\r\nHost: x\r\n\r\n";
 
-fn parts(path: &str) -> Parts {
+fn request(path: &str) -> Request<()> {
     let request = Request::get(path).header("host", "x").body(());
-    request.expect("a request").into_parts().0
+    request.expect("a request")
 }
 
 /// A call that never ends, and counts that it began and that it was dropped.
@@ -46,10 +46,10 @@ fn limited(
     );
     let (log, drops) = (Arc::clone(&started), Arc::clone(&dropped));
     handle.provide_starter(Box::new(move |head| {
-        let behind = head.extensions.get::<RunsAhead>().expect("it runs ahead");
+        let behind = head.extensions().get::<RunsAhead>().expect("it runs ahead");
         log.lock()
             .expect("no panic")
-            .push(format!("{} {}", head.uri, behind.behind()));
+            .push(format!("{} {}", head.uri(), behind.behind()));
         Box::new(Pending(Arc::clone(&drops)))
     }));
     (handle, started, dropped)
@@ -63,11 +63,14 @@ fn drive(handle: &Handle) {
 fn a_running_call_is_taken_for_the_same_request() {
     let (handle, started, dropped) = handle(4);
     handle.receive(format!("{A}{B}{A}").as_bytes());
-    assert!(handle.dispatch(&parts("/a"), false).is_none());
+    assert!(handle.dispatch(&request("/a"), false).ahead.is_none());
     drive(&handle);
     assert_eq!(*started.lock().expect("no panic"), ["/b 1", "/a 2"]);
     handle.finished();
-    let call = handle.dispatch(&parts("/b"), false).expect("it runs");
+    let call = handle
+        .dispatch(&request("/b"), false)
+        .ahead
+        .expect("it runs");
     assert_eq!(dropped.load(Ordering::Relaxed), 0);
     drop(call);
 }
@@ -77,11 +80,11 @@ fn the_server_is_right_when_the_parsers_disagree() {
     for (path, has_body) in [("/c", false), ("/b", true)] {
         let (handle, started, dropped) = handle(4);
         handle.receive(format!("{A}{B}{A}").as_bytes());
-        assert!(handle.dispatch(&parts("/a"), false).is_none());
+        assert!(handle.dispatch(&request("/a"), false).ahead.is_none());
         drive(&handle);
         handle.finished();
         assert!(
-            handle.dispatch(&parts(path), has_body).is_none(),
+            handle.dispatch(&request(path), has_body).ahead.is_none(),
             "it runs anew"
         );
         assert_eq!(
@@ -93,7 +96,7 @@ fn the_server_is_right_when_the_parsers_disagree() {
         handle.receive(format!("{A}{B}").as_bytes());
         drive(&handle);
         handle.finished();
-        assert!(handle.dispatch(&parts("/a"), false).is_none());
+        assert!(handle.dispatch(&request("/a"), false).ahead.is_none());
         drive(&handle);
         assert_eq!(started.lock().expect("no panic").len(), 2);
     }
@@ -103,7 +106,7 @@ fn the_server_is_right_when_the_parsers_disagree() {
 fn nothing_starts_behind_a_barrier_or_beyond_the_bound() {
     let (handle, started, _) = handle(2);
     handle.receive(format!("{A}{B}{A}").as_bytes());
-    handle.dispatch(&parts("/a"), false);
+    handle.dispatch(&request("/a"), false);
     drive(&handle);
     drive(&handle);
     assert_eq!(*started.lock().expect("no panic"), ["/b 1"]);
@@ -111,7 +114,7 @@ fn nothing_starts_behind_a_barrier_or_beyond_the_bound() {
     let (handle, started, _) = self::handle(4);
     let post = "POST /p HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
     handle.receive(format!("{A}{post}{B}").as_bytes());
-    handle.dispatch(&parts("/a"), false);
+    handle.dispatch(&request("/a"), false);
     drive(&handle);
     assert_eq!(started.lock().expect("no panic").len(), 0);
 }
@@ -121,8 +124,7 @@ fn nothing_starts_beyond_the_last_request_of_the_connection() {
     let (handle, started, _) = limited(8, NonZeroU32::new(3));
     handle.receive(A.repeat(5).as_bytes());
     for last in [false, false, true] {
-        drop(handle.dispatch(&parts("/a"), false));
-        assert_eq!(handle.is_last(), last);
+        assert_eq!(handle.dispatch(&request("/a"), false).last, last);
         drive(&handle);
         handle.finished();
     }

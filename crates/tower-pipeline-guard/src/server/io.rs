@@ -176,8 +176,12 @@ impl<I: AsyncRead + AsyncWrite> AsyncRead for LookaheadIo<I> {
         } else {
             let limit = this.handle.read_limit(*this.chunk);
             let before = buf.filled().len();
-            let mut limited = this.inner.as_mut().take(limit as u64);
-            let polled = Pin::new(&mut limited).poll_read(cx, buf);
+            let polled = if buf.remaining() <= limit {
+                this.inner.as_mut().poll_read(cx, buf)
+            } else {
+                let mut limited = this.inner.as_mut().take(limit as u64);
+                Pin::new(&mut limited).poll_read(cx, buf)
+            };
             if polled.is_pending() {
                 *this.server_reads = true;
                 return Poll::Pending;

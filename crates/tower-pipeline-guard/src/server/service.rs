@@ -3,14 +3,13 @@
 use std::any::Any;
 use std::task::{Context, Poll, ready};
 
-use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body::Body;
 use tower_service::Service;
 
 use super::body::{RequestBody, ResponseBody};
 use super::future::{Oneshot, ResponseFuture};
-use super::handle::{AheadCall, Handle, InFlight};
+use super::handle::{AheadCall, Dispatched, Handle, InFlight};
 
 /// Runs pipelined safe requests of one connection in parallel; see the [crate docs](crate).
 ///
@@ -88,23 +87,23 @@ where
         }
         if self.handle.wants_starter() {
             let inner = self.inner.clone();
-            self.handle.provide_starter(Box::new(move |head: Parts| {
-                let request = Request::from_parts(head, RequestBody::empty());
-                Box::new(Call::new(Oneshot::new(inner.clone(), request)))
-            }));
+            self.handle
+                .provide_starter(Box::new(move |head: Request<()>| {
+                    let request = head.map(|()| RequestBody::empty());
+                    Box::new(Call::new(Oneshot::new(inner.clone(), request)))
+                }));
         }
         let has_body = !request.body().is_end_stream();
-        let (parts, body) = request.into_parts();
-        let ahead = self.handle.dispatch(&parts, has_body);
+        let Dispatched { ahead, last } = self.handle.dispatch(&request, has_body);
         let flight = InFlight(self.handle.clone());
-        let (version, last) = (parts.version, self.handle.is_last());
+        let version = request.version();
         let future = match ahead.map(|call| {
             call.into_any()
                 .downcast::<Call<Oneshot<S, Request<RequestBody<ReqBody>>>>>()
         }) {
             Some(Ok(call)) => ResponseFuture::ahead(*call, flight),
             // One service, one type of call.
-            Some(Err(_)) | None => self.run(Request::from_parts(parts, body), Some(flight)),
+            Some(Err(_)) | None => self.run(request, Some(flight)),
         };
         if last { future.last(version) } else { future }
     }

@@ -1,21 +1,18 @@
 //! The heads of a client that have been read and not been dispatched yet.
 
 use bytes::{Buf, BytesMut};
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
-use http::request::Parts;
+use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 use tower_conn_core::framing::{BodyFraming, has_both, request_framing};
-use tower_conn_core::options::connection_options;
+use tower_conn_core::options::members;
 
-use crate::h1::HeadEnd;
+use crate::h1::NextHead;
 
 /// Undispatched bytes beyond this are a head (or a client) not worth following.
 const MAX_BYTES: usize = 64 * 1024;
 
 /// What hyper allows by default; a head with more fields is refused by it.
 const MAX_FIELDS: usize = 100;
-
-const EMPTY_LINE: &[u8] = b"\r\n";
 
 /// How the connection preface of HTTP/2 begins, and no request of HTTP/1 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * ";
@@ -34,11 +31,11 @@ pub(super) struct Window {
     ahead: usize,
     /// The end of the first head in `bytes`, once it is known; and where to go on looking for it.
     head_end: Option<usize>,
-    search: HeadEnd,
+    search: NextHead,
     /// How many heads are complete up to where they have been counted; and where to go on.
     counted: usize,
     counted_to: usize,
-    count: HeadEnd,
+    count: NextHead,
     /// It is known not to be HTTP/2.
     begun: bool,
     blind: bool,
@@ -90,59 +87,74 @@ impl Window {
     pub(super) fn waiting(&mut self) -> usize {
         // A lone LF ends the count here, and looking ahead when its turn comes.
         while let Ok(Some(end)) = self.count.find(&self.bytes) {
-            // An empty line before a request line is none (RFC 9112 section 2.2).
-            self.counted += usize::from(end - self.counted_to > EMPTY_LINE.len());
+            self.counted += 1;
             self.counted_to = end;
-            self.count = HeadEnd::after(end);
+            self.count = NextHead::after(end);
         }
         self.counted
     }
 
-    /// Notes that the server dispatched the next request, and steps over it.
-    pub(super) fn dispatched(&mut self, parts: &Parts) {
-        if self.blind {
-            return;
+    /// Notes that the server dispatched the next request, and steps over it. Returns whether others
+    /// may run at the same time.
+    pub(super) fn dispatched<B>(&mut self, request: &Request<B>) -> bool {
+        let seen = Seen::of(request);
+        if !self.blind && self.step_over(request, &seen).is_none() {
+            self.go_blind();
         }
-        let end = self.find_head_end().filter(|_| self.body == 0);
-        let (Some(end), Ok(framing)) = (end, request_framing(parts.version, &parts.headers)) else {
-            return self.go_blind();
+        seen.may_overlap
+    }
+
+    /// `None` if this is not the request that was expected, or what comes behind it cannot be told.
+    fn step_over<B>(&mut self, request: &Request<B>, seen: &Seen) -> Option<()> {
+        let end = self.find_head_end().filter(|_| self.body == 0)?;
+        if seen.leaves_http {
+            return None;
+        }
+        let framing = if seen.framing_fields {
+            let headers = request.headers();
+            let framing = request_framing(request.version(), headers).ok()?;
+            Some(framing).filter(|_| !has_both(headers))?
+        } else {
+            BodyFraming::Empty
         };
-        if leaves_http(parts) || has_both(&parts.headers) || parts.version >= Version::HTTP_2 {
-            return self.go_blind();
-        }
         self.bytes.advance(end);
         self.ahead = self.ahead.saturating_sub(end);
         self.head_end = None;
-        self.search = HeadEnd::default();
-        (self.counted, self.counted_to) = match self.counted_to.checked_sub(end) {
-            Some(rest) if framing == BodyFraming::Empty => (self.counted.saturating_sub(1), rest),
-            // What was counted in the body is none.
-            _ => (0, 0),
-        };
-        self.count = HeadEnd::after(self.counted_to);
+        self.search = NextHead::default();
+        if self.counted_to > 0 {
+            (self.counted, self.counted_to) = match self.counted_to.checked_sub(end) {
+                Some(rest) if framing == BodyFraming::Empty => {
+                    (self.counted.saturating_sub(1), rest)
+                }
+                // What was counted in the body is none.
+                _ => (0, 0),
+            };
+        }
+        self.count = NextHead::after(self.counted_to);
         match framing {
-            BodyFraming::Empty => {}
+            BodyFraming::Empty => Some(()),
             BodyFraming::Length(length) => {
                 let here = usize::try_from(length)
                     .map_or(self.bytes.len(), |length| length.min(self.bytes.len()));
                 self.bytes.advance(here);
                 self.body = length - here as u64;
+                Some(())
             }
-            BodyFraming::Chunked | BodyFraming::Close | BodyFraming::Stream => self.go_blind(),
+            BodyFraming::Chunked | BodyFraming::Close | BodyFraming::Stream => None,
         }
     }
 
     /// The next head that was not read ahead before, if it is complete and may overlap with others.
-    pub(super) fn read_ahead(&mut self) -> Option<Parts> {
-        if !self.is_between_messages() {
+    pub(super) fn read_ahead(&mut self) -> Option<Request<()>> {
+        if !self.is_between_messages() || self.ahead == self.bytes.len() {
             return None;
         }
-        let (parts, length) = parse(&self.bytes[self.ahead..])?;
-        if !may_overlap(&parts) {
+        let (head, length) = parse(&self.bytes[self.ahead..])?;
+        if !Seen::of(&head).may_overlap {
             return None;
         }
         self.ahead += length;
-        Some(parts)
+        Some(head)
     }
 
     pub(super) fn go_blind(&mut self) {
@@ -155,11 +167,6 @@ impl Window {
 
     fn find_head_end(&mut self) -> Option<usize> {
         if self.head_end.is_none() {
-            if self.search.is_new() {
-                // Empty lines before a request line are skipped (RFC 9112 section 2.2).
-                let empty = |byte: &&u8| matches!(byte, b'\r' | b'\n');
-                self.search = HeadEnd::after(self.bytes.iter().take_while(empty).count());
-            }
             match self.search.find(&self.bytes) {
                 Ok(end) => self.head_end = end,
                 // hyper takes a lone LF as the end of a line; where its head ends is not ours to say.
@@ -171,7 +178,7 @@ impl Window {
 }
 
 /// Parses one complete head; `None` also for everything that is not entirely ordinary.
-fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
+fn parse(bytes: &[u8]) -> Option<(Request<()>, usize)> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else {
@@ -191,37 +198,59 @@ fn parse(bytes: &[u8]) -> Option<(Parts, usize)> {
     *request.method_mut() = Method::from_bytes(head.method?.as_bytes()).ok()?;
     *request.uri_mut() = Uri::try_from(head.path?).ok()?;
     *request.headers_mut() = headers;
-    Some((request.into_parts().0, length))
+    Some((request, length))
 }
 
 fn has_lone_lf(head: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', head).any(|at| at == 0 || head[at - 1] != b'\r')
 }
 
-/// Whether a request may run at the same time as others of its connection: safe, without a body,
-/// and without anything that makes the connection end or change after it.
-pub(super) fn may_overlap(parts: &Parts) -> bool {
-    let headers = &parts.headers;
-    matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS)
-        && parts.version == Version::HTTP_11
-        && headers.get_all(HOST).iter().count() == 1
-        && ![CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE, EXPECT, TE]
-            .iter()
-            .any(|name| headers.contains_key(name))
-        && connection_options(headers).all(|option| option.eq_ignore_ascii_case(b"keep-alive"))
+/// What one look at a head tells.
+struct Seen {
+    /// The request may run at the same time as others of its connection: it is safe, without a body,
+    /// and without anything that makes the connection end or change after it.
+    may_overlap: bool,
+    /// It may be the last that is HTTP/1.
+    leaves_http: bool,
+    /// There is something to be said about a body.
+    framing_fields: bool,
 }
 
-fn leaves_http(parts: &Parts) -> bool {
-    parts.method == Method::CONNECT || parts.headers.contains_key(UPGRADE)
+impl Seen {
+    fn of<B>(request: &Request<B>) -> Self {
+        let (mut hosts, mut upgrade, mut framing_fields, mut barrier) = (0, false, false, false);
+        for (name, value) in request.headers() {
+            if name == HOST {
+                hosts += 1;
+            } else if name == CONTENT_LENGTH || name == TRANSFER_ENCODING {
+                framing_fields = true;
+            } else if name == UPGRADE {
+                upgrade = true;
+            } else if name == EXPECT || name == TE {
+                barrier = true;
+            } else if name == CONNECTION {
+                barrier |= !members(value.as_bytes())
+                    .all(|option| option.eq_ignore_ascii_case(b"keep-alive"));
+            }
+        }
+        let (method, version) = (request.method(), request.version());
+        let safe = matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS);
+        let plain = hosts == 1 && !(upgrade || framing_fields || barrier);
+        Self {
+            may_overlap: safe && version == Version::HTTP_11 && plain,
+            leaves_http: upgrade || *method == Method::CONNECT || version >= Version::HTTP_2,
+            framing_fields,
+        }
+    }
 }
 
 /// Whether two heads are the same request: method, target, version, and every field, in order.
-pub(super) fn same_head(ahead: &Parts, dispatched: &Parts) -> bool {
-    ahead.method == dispatched.method
-        && ahead.uri == dispatched.uri
-        && ahead.version == dispatched.version
-        && ahead.headers.len() == dispatched.headers.len()
-        && ahead.headers.iter().eq(dispatched.headers.iter())
+pub(super) fn same_head<A, B>(ahead: &Request<A>, dispatched: &Request<B>) -> bool {
+    ahead.method() == dispatched.method()
+        && ahead.uri() == dispatched.uri()
+        && ahead.version() == dispatched.version()
+        && ahead.headers().len() == dispatched.headers().len()
+        && ahead.headers().iter().eq(dispatched.headers().iter())
 }
 
 #[cfg(test)]

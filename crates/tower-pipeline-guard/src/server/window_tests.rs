@@ -9,13 +9,13 @@ fn window(bytes: impl AsRef<[u8]>) -> Window {
     window
 }
 
-fn head(text: &str) -> Parts {
+fn head(text: &str) -> Request<()> {
     parse(text.as_bytes()).expect("a head").0
 }
 
 fn paths(window: &mut Window) -> Vec<String> {
     std::iter::from_fn(|| window.read_ahead())
-        .map(|parts| parts.uri.to_string())
+        .map(|head| head.uri().to_string())
         .collect()
 }
 
@@ -50,6 +50,24 @@ fn empty_lines_before_a_head_are_skipped() {
     window.dispatched(&head(B));
     assert!(!window.has_next_head());
     assert!(window.is_between_messages());
+}
+
+#[test]
+fn empty_lines_may_arrive_in_any_number_of_pieces() {
+    let lead = "\r\n\r\n\r\n";
+    for split in 0..=lead.len() {
+        let mut window = window(A);
+        window.dispatched(&head(A));
+        for piece in [&lead[..split], &lead[split..]] {
+            window.receive(piece.as_bytes());
+            assert!(!window.has_next_head(), "split at {split}");
+        }
+        window.receive(B.as_bytes());
+        assert!(window.has_next_head());
+        window.dispatched(&head(B));
+        assert!(!window.has_next_head(), "nothing is left");
+        assert_eq!(paths(&mut window), [""; 0]);
+    }
 }
 
 #[test]
@@ -146,7 +164,7 @@ fn only_ordinary_safe_requests_overlap() {
         ("X: x\r\n", false),
     ] {
         let head = head(&format!("GET / HTTP/1.1\r\n{fields}\r\n"));
-        assert_eq!(may_overlap(&head), expected, "{fields:?}");
+        assert_eq!(Seen::of(&head).may_overlap, expected, "{fields:?}");
     }
     for (method, expected) in [
         ("GET", true),
@@ -158,7 +176,7 @@ fn only_ordinary_safe_requests_overlap() {
         ("PURGE", false),
     ] {
         let head = head(&format!("{method} / HTTP/1.1\r\nHost: x\r\n\r\n"));
-        assert_eq!(may_overlap(&head), expected, "{method}");
+        assert_eq!(Seen::of(&head).may_overlap, expected, "{method}");
     }
     assert!(parse(b"GET / HTTP/1.0\r\nHost: x\r\n\r\n").is_none());
 }
