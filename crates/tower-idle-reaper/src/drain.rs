@@ -186,6 +186,11 @@ impl IdleReaper {
         summary
     }
 
+    /// Resolves when, in a [drain](Self::drain), nothing is accepted any more: after its lame-duck time.
+    pub async fn refusing(&self) {
+        self.inner.drain.refusing().await;
+    }
+
     /// Whether a drain has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {

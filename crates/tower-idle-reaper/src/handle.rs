@@ -128,6 +128,12 @@ impl ReapHandle {
         self.shared().has(shared::UPGRADED)
     }
 
+    /// Whether more of an HTTP/1 request body is to come, as far as the bytes received so far tell.
+    #[must_use]
+    pub fn is_receiving_body(&self) -> bool {
+        self.shared().has(shared::IN_BODY)
+    }
+
     /// Resolves when the reaper starts to drain: the time for a tunnel or an event stream to say
     /// goodbye.
     pub async fn draining(&self) {

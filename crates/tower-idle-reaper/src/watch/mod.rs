@@ -77,6 +77,13 @@ impl IdleReaper {
     }
 }
 
+impl<C> Watch<C> {
+    /// The connection future, to be driven by someone else from here on; `None` once it has ended.
+    pub fn into_inner(self) -> Option<C> {
+        self.inner
+    }
+}
+
 impl<C: Graceful> Future for Watch<C> {
     type Output = CloseReason;
 

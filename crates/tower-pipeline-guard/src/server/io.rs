@@ -104,6 +104,13 @@ impl<I: AsyncWrite> LookaheadIo<I> {
         &mut self.inner
     }
 
+    /// Whether bytes are here that were read and not yet taken by the server, or written by it and
+    /// held back.
+    #[must_use]
+    pub fn has_buffered(&self) -> bool {
+        !self.ahead.is_empty() || !self.held.is_empty()
+    }
+
     /// Writes what is held back.
     fn poll_release(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut this = self.project();
