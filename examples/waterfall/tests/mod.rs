@@ -1,0 +1,4 @@
+//! Whole page loads.
+
+mod paused;
+mod sockets;
