@@ -1,20 +1,18 @@
 //! The driver: owns the transport, sends what is accepted, gives each response to its request.
 
 use std::collections::VecDeque;
-use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BytesMut};
-use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 use tower_conn_core::CloseReason;
 
 use super::entry::{Entry, Sharing};
-use super::send::Sending;
+use super::send_body::Sending;
 use super::state::Shared;
 use super::{Builder, Cause, ErrorKind};
 use crate::h1::Decoder;
@@ -60,7 +58,9 @@ pub struct Driver<I, B> {
     pub(super) closing: Option<Cause>,
     pub(super) head_timer: Option<Pin<Box<Sleep>>>,
     pub(super) drain_timer: Option<Pin<Box<Sleep>>>,
-    finished: Option<Result<(), Cause>>,
+    /// What the service knows: whether something lets nothing follow, and how many are outstanding.
+    pub(super) published: (bool, usize),
+    pub(super) finished: Option<Result<(), Cause>>,
 }
 
 /// What the head of the response in progress said.
@@ -94,6 +94,7 @@ impl<I, B> Driver<I, B> {
             closing: None,
             head_timer: None,
             drain_timer: None,
+            published: (false, 0),
             finished: None,
             config,
         }
@@ -117,7 +118,7 @@ impl<I, B> Driver<I, B> {
     }
 
     /// Ends everything: each request is told what is known about it.
-    fn finish(&mut self, first: &Cause, rest: &Cause, reason: CloseReason) {
+    pub(super) fn finish(&mut self, first: &Cause, rest: &Cause, reason: CloseReason) {
         self.stop_accepting(rest.clone());
         let written = self.written();
         if let Some(entry) = self.sending.take().and_then(Sending::into_unsent) {
@@ -136,7 +137,7 @@ impl<I, B> Driver<I, B> {
         self.shared.update(|state| state.outstanding = 0);
     }
 
-    fn fail(&mut self, cause: Cause) {
+    pub(super) fn fail(&mut self, cause: Cause) {
         // Only the first request in flight can be the one that the trouble is about.
         let rest = match cause {
             Cause::HeadTimeout | Cause::Decode(_) | Cause::RequestBody(_) => &Cause::Closing,
@@ -178,14 +179,17 @@ impl<I, B> Driver<I, B> {
     }
 
     /// Tells the service whether more may follow.
-    fn publish(&mut self) {
+    pub(super) fn publish(&mut self) {
         let held = self.closing.is_some() || self.holds_back();
         let unsent = self.sending.as_ref().is_some_and(Sending::is_unsent);
         let outstanding = self.flight.len() + usize::from(unsent);
-        self.shared.update(|state| {
-            state.held = held;
-            state.outstanding = outstanding;
-        });
+        if self.published != (held, outstanding) {
+            self.published = (held, outstanding);
+            self.shared.update(|state| {
+                state.held = held;
+                state.outstanding = outstanding;
+            });
+        }
     }
 }
 
@@ -200,114 +204,6 @@ impl<I: AsyncRead, B> Driver<I, B> {
         ready!(io.as_mut().poll_read(cx, &mut buf))?;
         self.input.extend_from_slice(buf.filled());
         Poll::Ready(Ok(buf.filled().len()))
-    }
-}
-
-impl<I, B> Driver<I, B>
-where
-    I: AsyncRead + AsyncWrite + Send + 'static,
-    B: Body,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    fn turn(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
-        if self.closing.is_none() && self.shared.connection().poll_close(cx).is_ready() {
-            self.stop_accepting(Cause::Closing);
-        }
-        if self.shared.connection().is_closed() {
-            return Err(Cause::Aborted);
-        }
-        loop {
-            // Reading first: bytes that nobody asked for are seen before anything is sent.
-            let mut progress = self.receive(cx)?;
-            if self.io.is_none() {
-                return Err(Cause::Upgraded);
-            }
-            self.publish();
-            progress |= self.send(cx)?;
-            self.publish();
-            if !progress {
-                break;
-            }
-        }
-        self.poll_timers(cx)?;
-        self.check_end()
-    }
-
-    fn check_end(&mut self) -> Result<(), Cause> {
-        if !self.flight.is_empty() || self.sending.is_some() || !self.output.is_empty() {
-            return Ok(());
-        }
-        if let Some(cause) = &self.closing {
-            return Err(cause.clone());
-        }
-        let unused = {
-            let state = self.shared.lock();
-            state.services == 0 && state.waiting() == 0
-        };
-        if unused {
-            self.finish(&Cause::Closing, &Cause::Closing, CloseReason::Application);
-            return Err(Cause::Closing);
-        }
-        Ok(())
-    }
-
-    fn poll_timers(&mut self, cx: &mut Context<'_>) -> Result<(), Cause> {
-        let written = self.written();
-        let Some(front) = self.flight.front_mut() else {
-            self.head_timer = None;
-            self.drain_timer = None;
-            return Ok(());
-        };
-        let waits = self.arrived.is_none() && front.end <= written;
-        match self.config.head_timeout {
-            Some(limit) if waits => {
-                let timer = self
-                    .head_timer
-                    .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
-                if timer.as_mut().poll(cx).is_ready() {
-                    return Err(Cause::HeadTimeout);
-                }
-            }
-            _ => self.head_timer = None,
-        }
-        if front.is_cancelled(cx) {
-            let timer = self
-                .drain_timer
-                .get_or_insert_with(|| Box::pin(tokio::time::sleep(self.config.drain_time)));
-            if timer.as_mut().poll(cx).is_ready() {
-                return Err(Cause::Abandoned);
-            }
-        } else {
-            self.drain_timer = None;
-        }
-        Ok(())
-    }
-}
-
-impl<I, B> Future for Driver<I, B>
-where
-    I: AsyncRead + AsyncWrite + Send + 'static,
-    B: Body,
-    B::Error: Into<Box<dyn StdError + Send + Sync>>,
-{
-    type Output = Result<(), Cause>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        this.shared.driver().register(cx.waker());
-        if this.finished.is_none() {
-            if let Err(cause) = this.turn(cx) {
-                this.fail(cause);
-            }
-        }
-        let Some(result) = &this.finished else {
-            return Poll::Pending;
-        };
-        if let (Ok(()), Some(io)) = (result, &mut this.io) {
-            // What the server thinks of the end does not matter any more.
-            let _ = ready!(io.as_mut().poll_shutdown(cx));
-        }
-        Poll::Ready(result.clone())
     }
 }
 

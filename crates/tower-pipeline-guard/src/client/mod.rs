@@ -74,8 +74,10 @@ mod error;
 mod hints;
 mod receive;
 mod send;
+mod send_body;
 mod service;
 mod state;
+mod turn;
 mod upgrade;
 
 pub use self::body::{BodyError, ResponseBody};

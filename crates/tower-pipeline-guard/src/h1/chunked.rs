@@ -129,24 +129,26 @@ fn trailers(
     let Some(length) = found else {
         return Ok(None);
     };
-    let section = input.split_to(length);
+    let section = input.split_to(length).freeze();
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let fields = &mut fields[..limits.fields.min(MAX_FIELDS)];
     match httparse::parse_headers(&section, fields) {
-        Ok(httparse::Status::Complete((parsed, fields))) if parsed == length => fields_of(fields)
-            .map(|map| Some(Piece::End(map)))
-            .ok_or(DecodeError::Trailers),
+        Ok(httparse::Status::Complete((parsed, fields))) if parsed == length => {
+            fields_of(&section, fields)
+                .map(|map| Some(Piece::End(map)))
+                .ok_or(DecodeError::Trailers)
+        }
         _ => Err(DecodeError::Trailers),
     }
 }
 
-/// The fields as a map; `None` if a name or a value is not allowed.
-pub(super) fn fields_of(fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
+/// The fields of a section as a map; `None` if a name or a value is not allowed. Values are not copied.
+pub(super) fn fields_of(section: &Bytes, fields: &[httparse::Header<'_>]) -> Option<HeaderMap> {
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
         map.append(
             HeaderName::from_bytes(field.name.as_bytes()).ok()?,
-            HeaderValue::from_bytes(field.value).ok()?,
+            HeaderValue::from_maybe_shared(section.slice_ref(field.value)).ok()?,
         );
     }
     Some(map)

@@ -3,7 +3,9 @@
 use bytes::{Bytes, BytesMut};
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
-use tower_conn_core::framing::{BodyFraming, FramingError, has_both, response_framing};
+use tower_conn_core::framing::{
+    BodyFraming, FramingError, has_both, response_framing, response_has_body,
+};
 use tower_conn_core::options::{connection_options, has_connection_option, is_token};
 
 use super::chunked::{Chunked, Piece, fields_of};
@@ -192,7 +194,7 @@ impl Decoder {
         let Some(length) = found else {
             return Ok(None);
         };
-        let response = parse(&input.split_to(length), self.limits.fields)?;
+        let response = parse(&input.split_to(length).freeze(), self.limits.fields)?;
         let status = response.status();
         if has_no_coding(status) && response.headers().contains_key(TRANSFER_ENCODING) {
             return Err(DecodeError::CodingWithoutBody);
@@ -223,19 +225,22 @@ impl Decoder {
         }
         let tunnel = status == StatusCode::SWITCHING_PROTOCOLS
             || (self.method == Method::CONNECT && status.is_success());
-        if !tunnel {
-            if has_both(headers) {
-                // Read to the end of the connection if chunked is not last, an error otherwise.
-                let framing = response_framing(&Method::GET, StatusCode::OK, version, headers)?;
-                if framing != BodyFraming::Close {
-                    return Err(DecodeError::LengthAndCoding);
-                }
-            }
+        let framing = if tunnel {
+            BodyFraming::Empty
+        } else {
             // Without a body there is nothing to delimit, but fields that contradict themselves are
             // no better for it.
-            response_framing(&Method::GET, StatusCode::OK, version, headers)?;
-        }
-        let framing = response_framing(&self.method, status, version, headers)?;
+            let framing = response_framing(&Method::GET, StatusCode::OK, version, headers)?;
+            // Read to the end of the connection if chunked is not last, an error otherwise.
+            if has_both(headers) && framing != BodyFraming::Close {
+                return Err(DecodeError::LengthAndCoding);
+            }
+            if response_has_body(&self.method, status) {
+                framing
+            } else {
+                BodyFraming::Empty
+            }
+        };
         if matches!(framing, BodyFraming::Length(MAX_LENGTH..)) {
             return Err(FramingError::InvalidLength.into());
         }
@@ -264,7 +269,7 @@ fn is_start_of_status_line(input: &[u8]) -> bool {
     input.starts_with(&START[..input.len().min(START.len())])
 }
 
-fn parse(head: &[u8], max: usize) -> Result<Response<()>, DecodeError> {
+fn parse(head: &Bytes, max: usize) -> Result<Response<()>, DecodeError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut parsed = httparse::Response::new(&mut fields[..max.min(MAX_FIELDS)]);
     match parsed.parse(head) {
@@ -279,7 +284,7 @@ fn parse(head: &[u8], max: usize) -> Result<Response<()>, DecodeError> {
         Some(1) => Version::HTTP_11,
         _ => Version::HTTP_10,
     };
-    *response.headers_mut() = fields_of(parsed.headers).ok_or(DecodeError::Head)?;
+    *response.headers_mut() = fields_of(head, parsed.headers).ok_or(DecodeError::Head)?;
     Ok(response)
 }
 
