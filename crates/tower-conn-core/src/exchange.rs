@@ -1,5 +1,7 @@
 //! One request and its response.
 
+use std::num::NonZeroU32;
+
 use http::Extensions;
 
 use crate::{Closed, Connection};
@@ -14,13 +16,13 @@ use crate::{Closed, Connection};
 #[derive(Debug)]
 #[must_use = "the exchange ends when this is dropped"]
 pub struct Exchange {
+    /// With the number of this exchange.
     connection: Connection,
-    number: u32,
 }
 
 impl Exchange {
-    pub(crate) const fn new(connection: Connection, number: u32) -> Self {
-        Self { connection, number }
+    pub(crate) const fn new(connection: Connection) -> Self {
+        Self { connection }
     }
 
     /// Begins an exchange; the same as [`Connection::begin`].
@@ -38,7 +40,8 @@ impl Exchange {
         Connection::begin_once(extensions)
     }
 
-    /// The connection it is on.
+    /// The connection it is on; the handle carries the [number](Connection::exchange_number) of the
+    /// exchange.
     #[must_use]
     pub const fn connection(&self) -> &Connection {
         &self.connection
@@ -46,8 +49,8 @@ impl Exchange {
 
     /// Its number on the connection, from 1, modulo 2^32.
     #[must_use]
-    pub const fn number(&self) -> u32 {
-        self.number
+    pub fn number(&self) -> u32 {
+        self.connection.exchange_number().map_or(0, NonZeroU32::get)
     }
 }
 

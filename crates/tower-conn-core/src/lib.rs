@@ -10,7 +10,8 @@
 //!   exchange is open. [`ExchangeBody`] carries it to the last byte of the response body.
 //! - [`FreshConnection`]: the wish of a request that is sent again for a connection of its own.
 //! - [`AuthorityKey`]: an authority as the key of a map.
-//! - [`StampTable`]: a coarse clock and dense idle stamps, for those who watch very many connections.
+//! - [`StampTable`] and [`StampSlot`]: a coarse clock and dense idle stamps, for those who watch very
+//!   many connections.
 //! - [`options`]: connection options, read as bytes over all `Connection` lines (RFC 9110 section 7.6.1).
 //! - [`framing`]: how the body of a message is delimited (RFC 9112 section 6).
 //! - [`names`]: connection-specific field names that `http` lacks.
@@ -75,4 +76,4 @@ pub use self::connection::{Closed, Connection, ConnectionBuilder};
 pub use self::exchange::Exchange;
 pub use self::fresh::FreshConnection;
 pub use self::reason::{CloseReason, Side};
-pub use self::stamp::StampTable;
+pub use self::stamp::{StampSlot, StampTable};

@@ -6,26 +6,30 @@
 //! | bits | meaning |
 //! |---|---|
 //! | 0..20 | exchanges open |
-//! | 20..52 | exchanges begun, modulo 2^32 |
-//! | 52 | a byte of a next head has been delivered |
-//! | 53..55 | phase: running, closing, closed |
-//! | 56..64 | reason of the close, 0 for none |
+//! | 20 | a byte of a next head has been delivered |
+//! | 21..23 | phase: running, closing, closed |
+//! | 23..31 | reason of the close, 0 for none |
+//! | 32..64 | exchanges begun, modulo 2^32 |
+//!
+//! An exchange begins by one addition, which is taken back on a closed connection.
 
 use std::task::{Context, Poll};
 
 use crate::CloseReason;
 use crate::sync::{AtomicU64, Ordering, WakerCell};
 
-const OPEN_BITS: u32 = 20;
 const OPEN_ONE: u64 = 1;
-const OPEN_MASK: u64 = (1 << OPEN_BITS) - 1;
-const BEGUN_SHIFT: u32 = OPEN_BITS;
-const BEGUN_ONE: u64 = 1 << BEGUN_SHIFT;
-const BEGUN_MASK: u64 = 0xFFFF_FFFF << BEGUN_SHIFT;
-const RECEIVING: u64 = 1 << 52;
-const CLOSING: u64 = 1 << 53;
-const CLOSED: u64 = 1 << 54;
-const REASON_SHIFT: u32 = 56;
+const OPEN_MASK: u64 = (1 << 20) - 1;
+/// More are refused, with room for those who find out only after they have added themselves.
+const OPEN_MOST: u64 = 1 << 19;
+const RECEIVING: u64 = 1 << 20;
+const CLOSING: u64 = 1 << 21;
+const CLOSED: u64 = 1 << 22;
+const REASON_SHIFT: u32 = 23;
+const REASON_MASK: u64 = 0xFF << REASON_SHIFT;
+const BEGUN_SHIFT: u32 = 32;
+/// One more begun, modulo 2^32: what is carried falls off the end.
+const BEGIN: u64 = (1 << BEGUN_SHIFT) + OPEN_ONE;
 
 /// One consistent reading of the word.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -60,17 +64,12 @@ impl Word {
         CloseReason::from_code((self.0 >> REASON_SHIFT) as u8)
     }
 
-    const fn with_begun_one(self) -> Self {
-        let begun = self.0.wrapping_add(BEGUN_ONE) & BEGUN_MASK;
-        Self(((self.0 & !(BEGUN_MASK | RECEIVING)) + OPEN_ONE) | begun)
-    }
-
     const fn with_phase(self, phase: u64, reason: CloseReason) -> Self {
         let reason = match self.reason() {
             Some(first) => first as u64,
             None => reason as u64,
         };
-        Self((self.0 & !(0xFF << REASON_SHIFT)) | phase | (reason << REASON_SHIFT))
+        Self((self.0 & !REASON_MASK) | phase | (reason << REASON_SHIFT))
     }
 }
 
@@ -103,10 +102,22 @@ impl State {
 
     /// Starts an exchange and returns its number, from 1. Fails on a closed connection.
     pub(crate) fn begin(&self) -> Result<u32, Word> {
-        self.update(|w| {
-            (!w.is_closed() && w.0 & OPEN_MASK != OPEN_MASK).then(|| w.with_begun_one())
-        })
-        .map(|before| before.with_begun_one().begun())
+        let before = Word(self.word.fetch_add(BEGIN, Ordering::AcqRel));
+        if before.0 & (CLOSED | RECEIVING) != 0 || before.0 & OPEN_MASK >= OPEN_MOST {
+            self.begin_otherwise(before)?;
+        }
+        Ok(before.begun().wrapping_add(1))
+    }
+
+    #[cold]
+    fn begin_otherwise(&self, before: Word) -> Result<(), Word> {
+        if before.is_closed() || before.0 & OPEN_MASK >= OPEN_MOST {
+            self.word.fetch_sub(BEGIN, Ordering::AcqRel);
+            return Err(before);
+        }
+        // Open by now, so that it is not idle in between.
+        self.word.fetch_and(!RECEIVING, Ordering::AcqRel);
+        Ok(())
     }
 
     /// Ends an exchange; `true` if it was the last one open.
@@ -162,7 +173,7 @@ impl State {
     pub(crate) fn cut(&self, reason: CloseReason) -> bool {
         let first = self
             .update(|w| {
-                let unnamed = Word(w.0 & !(0xFF << REASON_SHIFT));
+                let unnamed = Word(w.0 & !REASON_MASK);
                 (!w.is_closed()).then(|| unnamed.with_phase(CLOSED, reason))
             })
             .is_ok();
@@ -254,19 +265,39 @@ mod tests {
 
     #[test]
     fn the_count_of_begun_exchanges_wraps_without_touching_its_neighbours() {
-        let full = Word(BEGUN_MASK | RECEIVING | CLOSING);
-        let next = full.with_begun_one();
-        assert_eq!(next.begun(), 0);
-        assert_eq!(next.open(), 1);
-        assert!(next.is_closing() && !next.is_receiving() && !next.is_closed());
+        let state = State::new();
+        let full = u64::from(u32::MAX) << BEGUN_SHIFT;
+        state.word.store(full | CLOSING, Ordering::Relaxed);
+        assert_eq!(state.begin().ok(), Some(0));
+        let word = state.load();
+        assert_eq!((word.begun(), word.open()), (0, 1));
+        assert!(word.is_closing() && !word.is_receiving() && !word.is_closed());
+    }
+
+    #[test]
+    fn an_exchange_takes_over_from_the_head_that_was_begun() {
+        let state = State::new();
+        assert!(state.receive() && state.load().is_receiving());
+        assert_eq!(state.begin().ok(), Some(1));
+        assert!(!state.load().is_receiving());
     }
 
     #[test]
     fn no_more_exchanges_open_than_the_word_can_count() {
         let state = State::new();
-        state.word.store(OPEN_MASK, Ordering::Relaxed);
+        state.word.store(OPEN_MOST, Ordering::Relaxed);
+        let before = state.load();
         assert!(state.begin().is_err());
-        assert_eq!(state.load().open(), OPEN_MASK as u32);
+        assert!(state.load() == before);
+    }
+
+    #[test]
+    fn a_refused_exchange_leaves_no_trace() {
+        let state = State::new();
+        state.close(CloseReason::Idle);
+        let before = state.load();
+        assert!(state.begin().is_err());
+        assert!(state.load() == before);
     }
 
     #[test]

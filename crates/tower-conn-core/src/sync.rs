@@ -1,10 +1,10 @@
 //! Atomics and the waker cell, swapped for loom's when the handle is model-checked.
 
 #[cfg(not(tower_conn_loom))]
-pub(crate) use std::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 #[cfg(tower_conn_loom)]
-pub(crate) use loom::sync::atomic::{AtomicU64, Ordering};
+pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use std::task::Waker;
 

@@ -15,9 +15,8 @@ fn allocations(f: impl FnOnce()) -> u64 {
 fn an_exchange_allocates_nothing() {
     let own = Connection::server();
     let table = Arc::new(StampTable::new(1, Duration::from_millis(100)));
-    let stamped = Connection::builder(Side::Server)
-        .stamp(Arc::clone(&table), 0)
-        .build();
+    let slot = table.claim().expect("free");
+    let stamped = Connection::builder(Side::Server).stamp(slot).build();
     table.advance_to(NonZeroU32::new(9).expect("a tick"));
     for connection in [own, stamped] {
         let spent = allocations(|| {
@@ -50,5 +49,9 @@ fn beginning_the_exchange_of_a_request_allocates_nothing() {
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(allocations(|| drop(Connection::server())), 1);
+    assert_eq!(allocations(|| drop(Connection::server())), 2);
+    let table = Arc::new(StampTable::new(1, Duration::from_millis(100)));
+    let slot = table.claim().expect("free");
+    let spent = allocations(|| drop(Connection::builder(Side::Server).stamp(slot).build()));
+    assert_eq!(spent, 1);
 }

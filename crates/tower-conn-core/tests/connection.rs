@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use http::{Request, Version};
-use tower_conn_core::{CloseReason, Connection, Exchange, Side, StampTable};
+use tower_conn_core::{CloseReason, Connection, Exchange, Side, StampSlot, StampTable};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -148,9 +148,10 @@ fn a_cut_replaces_a_reason_that_was_only_asked_for() {
 fn a_slot_of_a_table_follows_its_connection() {
     let table = Arc::new(StampTable::new(2, Duration::from_secs(1)));
     let at = |tick| NonZeroU32::new(tick).expect("a tick");
-    let connection = Connection::builder(Side::Server)
-        .stamp(table.clone(), 1)
-        .build();
+    let _other = table.claim().expect("both are free");
+    let slot = table.claim().expect("one is free");
+    let connection = Connection::builder(Side::Server).stamp(slot).build();
+    assert_eq!(connection.stamp_slot().map(StampSlot::index), Some(1));
     assert_eq!(table.idle_since(1), Some(at(1)));
     let exchange = connection.begin().expect("open");
     assert_eq!(table.idle_since(1), None);
@@ -162,6 +163,50 @@ fn a_slot_of_a_table_follows_its_connection() {
     assert!(connection.close_if_idle(Duration::from_secs(2), CloseReason::Idle));
     drop(connection);
     assert_eq!(table.idle_since(1), None, "the slot is free again");
+    assert!(table.claim().is_some());
+}
+
+#[test]
+fn a_whole_head_stops_the_idle_clock_without_a_transition() {
+    let table = Arc::new(StampTable::new(1, Duration::from_secs(1)));
+    let slot = table.claim().expect("free");
+    for connection in [
+        Connection::server(),
+        Connection::builder(Side::Server).stamp(slot).build(),
+    ] {
+        assert!(connection.head_delivered());
+        assert_eq!(connection.idle_for(), None);
+        assert!(!connection.request_close_if_idle(Duration::ZERO, CloseReason::Idle));
+        drop(connection.begin().expect("open"));
+        assert!(connection.idle_for().is_some());
+        connection.close(CloseReason::Idle);
+        assert!(!connection.head_delivered(), "too late");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_exchange_can_restart_the_idle_time() {
+    let connection = Connection::server();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    connection.restart_idle();
+    tokio::time::advance(Duration::from_secs(1)).await;
+    assert_eq!(connection.idle_for(), Some(Duration::from_secs(1)));
+    let exchange = connection.begin().expect("open");
+    connection.restart_idle();
+    assert_eq!(connection.idle_for(), None, "an exchange is open");
+    drop(exchange);
+}
+
+#[test]
+fn an_attachment_of_the_table_is_found_unless_the_connection_has_its_own() {
+    let table = Arc::new(StampTable::new(2, Duration::from_secs(1)).attach(Arc::new("table")));
+    let builder = || Connection::builder(Side::Server).stamp(table.claim().expect("free"));
+    let plain = builder().build();
+    assert_eq!(plain.attachment::<&str>(), Some(&"table"));
+    let local = "192.0.2.1:80".parse().expect("an address");
+    let own = builder().local_addr(local).attach(Arc::new("own")).build();
+    assert_eq!(own.attachment::<&str>(), Some(&"own"));
+    assert_eq!((own.local_addr(), plain.local_addr()), (Some(local), None));
 }
 
 #[test]

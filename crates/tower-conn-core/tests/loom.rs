@@ -2,12 +2,14 @@
 //! `RUSTFLAGS="--cfg tower_conn_loom" cargo test -p tower-conn-core --release --test loom`.
 #![cfg(tower_conn_loom)]
 
+use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use loom::future::block_on;
 use loom::thread;
-use tower_conn_core::{CloseReason, Connection};
+use tower_conn_core::{CloseReason, Connection, Side, StampTable};
 
 /// Waits as a driver does: woken, it looks again. A lost wake-up is a deadlock, which loom reports.
 fn drained(connection: &Connection) -> CloseReason {
@@ -173,5 +175,80 @@ fn a_drained_connection_refuses_the_request_that_came_too_late() {
         if begun {
             assert_eq!(connection.exchanges_finished(), 1);
         }
+    });
+}
+
+#[test]
+fn a_slot_is_taken_by_one_at_a_time_and_comes_back_clean() {
+    loom::model(|| {
+        let table = Arc::new(StampTable::new(1, Duration::from_secs(1)));
+        let other = {
+            let table = Arc::clone(&table);
+            thread::spawn(move || use_slot(&table))
+        };
+        let mine = use_slot(&table);
+        let theirs = other.join().unwrap();
+        assert!(mine || theirs, "a free slot was given to nobody");
+        assert!(table.claim().is_some());
+    });
+}
+
+/// Takes the slot, if it is free, for a connection that goes idle and ends.
+fn use_slot(table: &Arc<StampTable>) -> bool {
+    let Some(slot) = table.claim() else {
+        return false;
+    };
+    let index = slot.index();
+    assert_eq!(
+        table.idle_since(index),
+        None,
+        "the last one's stamp is left"
+    );
+    table.set_idle(index);
+    drop(slot);
+    true
+}
+
+#[test]
+fn a_sweep_that_found_the_stamp_of_a_connection_spares_the_next_one_in_its_slot() {
+    loom::model(|| {
+        let table = Arc::new(StampTable::new(1, Duration::from_secs(1)));
+        let open = |table: &Arc<StampTable>| {
+            let slot = table.claim()?;
+            Some(Connection::builder(Side::Server).stamp(slot).build())
+        };
+        // As in a registry: connections stand in an array by slot, behind a lock.
+        let entry = Arc::new(loom::sync::Mutex::new(open(&table)));
+        let limit = Duration::from_secs(5);
+        table.advance_to(NonZeroU32::new(9).expect("a tick"));
+        let sweeper = {
+            let (table, entry) = (Arc::clone(&table), Arc::clone(&entry));
+            thread::spawn(move || {
+                table.due(NonZeroU32::MIN).next()?;
+                let found = entry.lock().unwrap().clone()?;
+                Some(found.request_close_if_idle(limit, CloseReason::Idle))
+            })
+        };
+        drop(entry.lock().unwrap().take());
+        let next = open(&table);
+        entry.lock().unwrap().clone_from(&next);
+        sweeper.join().unwrap();
+        assert!(next.is_none_or(|next| !next.is_closing()));
+    });
+}
+
+#[test]
+fn of_two_requests_and_a_close_all_that_are_let_in_are_counted() {
+    loom::model(|| {
+        let connection = Connection::server();
+        let closer = {
+            let connection = connection.clone();
+            thread::spawn(move || connection.close(CloseReason::Aborted))
+        };
+        assert!(connection.head_started() || connection.is_closed());
+        let begun = connection.begin().is_ok();
+        closer.join().unwrap();
+        assert_eq!(connection.exchanges_begun(), u32::from(begun));
+        assert_eq!(connection.exchanges_open(), 0);
     });
 }

@@ -58,7 +58,7 @@ impl IdleReaper {
         if let Some(peer) = peer {
             if !self.inner.claim_address(peer) {
                 let reason = CloseReason::AddressLimit;
-                self.inner.count_refused(reason);
+                self.inner.count(reason);
                 return Err(Refused { io, reason });
             }
         }
@@ -155,7 +155,7 @@ impl Inner {
             };
             // It was among the longest-idle ones when it was found, and still is if it has stayed
             // idle: all others can only have become idle later.
-            if candidate.chunk.stamps.idle_since(candidate.slot) != Some(candidate.since) {
+            if !candidate.stayed_idle() {
                 continue;
             }
             let Some(shared) = Shared::of(&candidate.connection) else {
@@ -169,9 +169,7 @@ impl Inner {
                 candidates.push(candidate);
                 return false;
             }
-            candidate.chunk.stamps.advance_to(self.clock.refresh());
             if self.ask_idle(&candidate.connection, 0, CloseReason::Evicted) {
-                candidate.chunk.stamps.clear(candidate.slot);
                 return true;
             }
         }

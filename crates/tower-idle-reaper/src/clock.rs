@@ -29,11 +29,17 @@ impl Clock {
 
     /// Looks at a real clock.
     pub(crate) fn refresh(&self) -> NonZeroU32 {
-        let elapsed = Instant::now().saturating_duration_since(self.start);
+        let now = self.tick_of(Instant::now());
+        self.now.fetch_max(now.get(), Ordering::Relaxed);
+        now
+    }
+
+    /// The tick in which an instant lies.
+    pub(crate) fn tick_of(&self, instant: Instant) -> NonZeroU32 {
+        let elapsed = instant.saturating_duration_since(self.start);
         let ticks = elapsed.as_nanos() / self.tick.as_nanos().max(1);
-        let now = u32::try_from(ticks).unwrap_or(u32::MAX - 2) + 1;
-        self.now.fetch_max(now, Ordering::Relaxed);
-        NonZeroU32::new(now).unwrap_or(NonZeroU32::MIN)
+        let tick = u32::try_from(ticks).unwrap_or(u32::MAX - 2) + 1;
+        NonZeroU32::new(tick).unwrap_or(NonZeroU32::MIN)
     }
 
     /// When the next tick begins.

@@ -1,6 +1,6 @@
 //! Draining: no connection is left, and as little as possible is lost.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -83,6 +83,9 @@ pub(crate) struct State {
     refusing: AtomicBool,
     began: Notify,
     refuses: Notify,
+    /// When idle connections began to be closed, and over how many nanoseconds; 0 for not yet.
+    closes_from: AtomicU32,
+    spread: AtomicU64,
 }
 
 impl State {
@@ -99,6 +102,23 @@ impl State {
     pub(crate) fn meet(&self, connection: &Connection) {
         if self.is_refusing() {
             connection.request_close(CloseReason::Draining);
+        }
+    }
+
+    fn close_from(&self, tick: u32, spread: Duration) {
+        let nanos = u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX);
+        self.spread.store(nanos, Ordering::Relaxed);
+        self.closes_from.store(tick, Ordering::Release);
+    }
+
+    /// The tick at which an idle connection is closed; 0 for not at present.
+    pub(crate) fn close_at(&self, connection: &Connection, tick: Duration) -> u32 {
+        match self.closes_from.load(Ordering::Acquire) {
+            0 => 0,
+            from => {
+                let spread = Duration::from_nanos(self.spread.load(Ordering::Relaxed));
+                after(from, ticks(spread.mul_f64(fraction(connection.id())), tick))
+            }
         }
     }
 
@@ -215,7 +235,7 @@ impl Inner {
     /// Asks those to close that are not idle.
     fn close_busy(&self) {
         self.registry.for_each(|connection| {
-            let tunnel = Shared::of(&connection).is_some_and(Shared::is_tunnel);
+            let tunnel = Shared::of(&connection).is_some_and(|shared| shared.is_tunnel());
             if !connection.is_idle() && !tunnel {
                 connection.request_close(CloseReason::Draining);
             }
@@ -223,7 +243,7 @@ impl Inner {
     }
 
     fn close_all(&self, spread: Duration) {
-        let now = self.clock.refresh().get();
+        self.drain.close_from(self.clock.refresh().get(), spread);
         self.registry.for_each(|connection| {
             let Some(shared) = Shared::of(&connection) else {
                 return;
@@ -231,8 +251,7 @@ impl Inner {
             if spread.is_zero() || !connection.is_idle() {
                 connection.request_close(CloseReason::Draining);
             } else {
-                let wait = spread.mul_f64(fraction(connection.id()));
-                shared.close_at(after(now, ticks(wait, self.limits.tick())));
+                shared.look_at(self.drain.close_at(&connection, self.limits.tick()));
             }
         });
     }

@@ -47,7 +47,7 @@ impl ReapHandle {
         })
     }
 
-    fn shared(&self) -> &Shared {
+    fn shared(&self) -> Shared<'_> {
         Shared::of(&self.connection)
             .unwrap_or_else(|| unreachable!("a handle is only made of a reaper's connection"))
     }
@@ -69,7 +69,7 @@ impl ReapHandle {
     pub fn drain(&self, grace: Duration) {
         self.close_after_response();
         let shared = self.shared();
-        let at = after(shared.now(), ticks(grace, shared.reaper.limits.tick()));
+        let at = after(shared.now(), ticks(grace, shared.reaper().limits.tick()));
         if at != NEVER {
             shared.cut_at(at);
         }
@@ -137,7 +137,7 @@ impl ReapHandle {
     /// Resolves when the reaper starts to drain: the time for a tunnel or an event stream to say
     /// goodbye.
     pub async fn draining(&self) {
-        self.shared().reaper.drain.started().await;
+        self.shared().reaper().drain.started().await;
     }
 }
 

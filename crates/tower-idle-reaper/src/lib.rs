@@ -139,6 +139,7 @@
 
 mod admit;
 mod clock;
+mod common;
 mod drain;
 mod error;
 mod future;

@@ -84,7 +84,7 @@ where
             Some(exchange) => {
                 connection.saw_version(version);
                 if let Some(shared) = Shared::of(connection) {
-                    begin(&request, connection, shared, exchange.number());
+                    begin(&request, connection, shared);
                 }
                 let inner = self.inner.call(request);
                 ResponseFuture::new(inner, exchange, version, is_connect)
@@ -100,7 +100,7 @@ where
     }
 }
 
-fn begin<B: Body>(request: &Request<B>, connection: &Connection, shared: &Shared, number: u32) {
+fn begin<B: Body>(request: &Request<B>, connection: &Connection, shared: Shared<'_>) {
     if !request.body().is_end_stream() {
         shared.tell_body(request.body().size_hint().exact());
     }
@@ -108,11 +108,11 @@ fn begin<B: Body>(request: &Request<B>, connection: &Connection, shared: &Shared
     if headers.contains_key(header::CONNECTION) && has_connection_option(headers, "close") {
         shared.set(PEER_ASKED);
     }
-    let reaper = &shared.reaper;
+    let reaper = shared.reaper();
     if reaper
         .policy
         .max_requests
-        .is_some_and(|max| number >= max.get())
+        .is_some_and(|max| connection.exchange_number() >= Some(max))
     {
         connection.request_close(CloseReason::MaxRequests);
     }

@@ -1,8 +1,8 @@
 //! The one task that watches all connections.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -19,33 +19,34 @@ const BATCH: usize = 256;
 /// Starts the task unless it runs.
 pub(crate) fn ensure_running(reaper: &Arc<Inner>) {
     if !reaper.sweeping.swap(true, Ordering::AcqRel) {
-        let running = Running(Arc::downgrade(reaper));
-        tokio::spawn(run(running));
+        tokio::spawn(run(Running(Some(Arc::clone(reaper)))));
     }
 }
 
-/// Says that the task is gone, also when it is dropped together with its runtime.
-struct Running(Weak<Inner>);
+/// Keeps the reaper while connections are open, and says that the task is gone, also when it is
+/// dropped together with its runtime.
+struct Running(Option<Arc<Inner>>);
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(reaper) = self.0.upgrade() {
+        if let Some(reaper) = &self.0 {
             reaper.sweeping.store(false, Ordering::Release);
         }
     }
 }
 
 async fn run(mut running: Running) {
-    while let Some(next) = turn(&running.0).await {
-        tokio::time::sleep_until(next).await;
+    while let Some(reaper) = &running.0 {
+        match turn(reaper).await {
+            Some(next) => tokio::time::sleep_until(next).await,
+            // Another task may run by now.
+            None => running.0 = None,
+        }
     }
-    // Another task may run by now.
-    running.0 = Weak::new();
 }
 
 /// One sweep; when the next one is due, or `None` if nobody needs one.
-async fn turn(reaper: &Weak<Inner>) -> Option<Instant> {
-    let reaper = reaper.upgrade()?;
+async fn turn(reaper: &Inner) -> Option<Instant> {
     let now = reaper.clock.refresh();
     let due = reaper.sweep(now);
     for (n, connection) in due.looks.iter().enumerate() {
@@ -62,6 +63,7 @@ async fn turn(reaper: &Weak<Inner>) -> Option<Instant> {
             tokio::task::yield_now().await;
         }
     }
+    drop(due);
     if reaper.open.load(Ordering::Acquire) == 0 {
         reaper.sweeping.store(false, Ordering::Release);
         // A connection that came in between found the task still running.
@@ -97,9 +99,8 @@ impl Inner {
             return;
         }
         let limit = after(0, self.limits.idle);
-        if limit != NEVER && self.ask_idle(connection, limit, CloseReason::Idle) {
-            let (chunk, slot) = shared.place();
-            chunk.stamps.clear(slot);
+        if limit != NEVER {
+            self.ask_idle(connection, limit, CloseReason::Idle);
         }
     }
 
@@ -111,6 +112,11 @@ impl Inner {
         reason: CloseReason,
     ) -> bool {
         let limit: Duration = self.limits.tick().saturating_mul(ticks);
-        connection.request_close_if_idle(limit, reason)
+        let asked = connection.request_close_if_idle(limit, reason);
+        if let Some(slot) = connection.stamp_slot().filter(|_| asked) {
+            // Not to be found again.
+            slot.table().set_busy(slot.index());
+        }
+        asked
     }
 }

@@ -18,8 +18,8 @@ pub(super) enum Closing {
     ShuttingDown,
     /// Shut down; it is to be seen whether to linger.
     HalfClosed,
-    /// Discarding, this many bytes so far.
-    Lingering(u64),
+    /// Reading and discarding.
+    Lingering,
     Done,
 }
 
@@ -32,9 +32,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             self.closing = Closing::ShuttingDown;
             if self.wire.in_body() || self.wire.in_head() {
                 // Told to the part that lingers, which may be another one, under TLS.
-                self.shared.set(UNREAD);
+                self.shared().set(UNREAD);
             }
-            if self.shared.has(CUT) {
+            if self.shared().has(CUT) {
                 self.closing = Closing::Done;
                 return Pin::new(&mut self.inner).poll_shutdown(cx);
             }
@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
                     return Poll::Pending;
                 }
                 Poll::Ready(result) => {
-                    self.shared.write_ends();
+                    self.shared().write_ends();
                     self.closing = Closing::HalfClosed;
                     if let Err(error) = result {
                         self.closing = Closing::Done;
@@ -56,7 +56,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         if self.closing == Closing::Done || !self.role.is_transport() {
             return Poll::Ready(Ok(()));
         }
-        let Some(linger) = self.shared.reaper.policy.linger else {
+        let Some(linger) = self.shared().reaper().policy.linger else {
             return Poll::Ready(Ok(()));
         };
         if self.fallback.is_some() && self.closing == Closing::HalfClosed {
@@ -68,8 +68,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     }
 
     fn closed(&mut self) -> Poll<io::Result<()>> {
-        if let Closing::Lingering(_) = self.closing {
-            self.shared.reaper.lingering().remove(&self.connection.id());
+        if self.closing == Closing::Lingering {
+            self.shared()
+                .reaper()
+                .lingering()
+                .remove(&self.connection.id());
         }
         self.closing = Closing::Done;
         Poll::Ready(Ok(()))
@@ -78,7 +81,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     fn poll_discard(&mut self, cx: &mut Context<'_>, most: u64) -> Poll<()> {
         let mut scratch = [0; 4096];
         for _ in 0..READS {
-            if self.shared.has(LINGER_OVER) {
+            if self.shared().has(LINGER_OVER) {
                 return Poll::Ready(());
             }
             let mut buf = ReadBuf::new(&mut scratch);
@@ -87,23 +90,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
                     if !self.starts_lingering(0) {
                         return Poll::Ready(());
                     }
-                    self.shared.waker.register(cx.waker());
-                    if self.shared.has(LINGER_OVER) {
+                    self.shared().writer_waits(cx.waker());
+                    if self.shared().has(LINGER_OVER) {
                         return Poll::Ready(());
                     }
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
-                    let n = buf.filled().len() as u64;
-                    self.shared.count_in(buf.filled().len());
+                    let n = buf.filled().len();
+                    self.shared().count_in(n);
                     self.starts_lingering(n);
-                    if let Closing::Lingering(total) = &mut self.closing {
-                        *total += n;
-                        if *total > most {
-                            return Poll::Ready(());
-                        }
+                    let shared = self.shared();
+                    if shared.phase_bytes() > most {
+                        return Poll::Ready(());
                     }
-                    self.shared.set_waited(self.shared.now());
+                    shared.set_waited(shared.now());
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
             }
@@ -113,25 +114,27 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     }
 
     /// Lingers from now on, if it does not and must: bytes are still arriving, or are expected.
-    fn starts_lingering(&mut self, arrived: u64) -> bool {
+    fn starts_lingering(&mut self, arrived: usize) -> bool {
         if self.closing != Closing::HalfClosed {
             return true;
         }
-        let expects = self.shared.has(UNREAD | HTTP2);
+        let shared = self.shared();
+        let expects = shared.has(UNREAD | HTTP2);
         if arrived == 0 && !expects {
             return false;
         }
-        self.closing = Closing::Lingering(0);
-        let limits = &self.shared.reaper.limits;
-        let now = self.shared.now();
-        self.shared.set_waited(now);
-        let due = after(now, limits.linger_total.min(limits.linger_gap));
-        self.enter(Phase::Linger, due);
-        let connection = self.connection.clone();
-        self.shared
-            .reaper
+        let (reaper, now) = (shared.reaper(), shared.now());
+        shared.mark_phase(arrived as u64);
+        shared.set_waited(now);
+        let due = after(
+            now,
+            reaper.limits.linger_total.min(reaper.limits.linger_gap),
+        );
+        reaper
             .lingering()
-            .insert(connection.id(), connection);
+            .insert(self.connection.id(), self.connection.clone());
+        self.closing = Closing::Lingering;
+        self.enter(Phase::Linger, due);
         true
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use tower_conn_core::{CloseReason, Connection};
 
 use crate::limits::Phase;
+use crate::registry::Chunk;
 use crate::shared::{self, Shared};
 use crate::wire::Wire;
 
@@ -59,9 +60,12 @@ use self::linger::Closing;
 pub struct ReapedIo<T> {
     inner: T,
     connection: Connection,
-    shared: Arc<Shared>,
-    role: Role,
+    chunk: Arc<Chunk>,
+    slot: u32,
+    /// How many exchanges had begun when reading last came to what `last_read` says.
+    begun: u32,
     wire: Wire,
+    role: Role,
     /// The phase that this side last entered, to save looking it up.
     phase: Phase,
     /// The peer has ended its side; the engine has not been told.
@@ -70,9 +74,18 @@ pub struct ReapedIo<T> {
     fallback: Option<CloseReason>,
     stalled: bool,
     blocked: bool,
-    /// Exchanges begun when reading last came to nothing.
-    quiet_at: Option<u32>,
+    last_read: LastRead,
     closing: Closing,
+}
+
+/// What reading last came to, as far as closing has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastRead {
+    Bytes,
+    /// A whole head, on an idle connection: its exchange is about to begin.
+    Head,
+    /// Nothing.
+    Nothing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,21 +114,24 @@ impl<T> ReapedIo<T> {
     }
 
     fn new(inner: T, connection: Connection, role: Role) -> Result<Self, T> {
-        let Some(shared) = Shared::arc_of(&connection) else {
+        let Some((chunk, slot)) = Shared::place_of(&connection) else {
             return Err(inner);
         };
+        let phase = Shared::new(&chunk, slot).phase().0;
         Ok(Self {
             inner,
-            phase: shared.phase().0,
-            shared,
             connection,
-            role,
+            chunk,
+            slot,
+            begun: 0,
             wire: Wire::new(),
+            role,
+            phase,
             ended: false,
             fallback: None,
             stalled: false,
             blocked: false,
-            quiet_at: None,
+            last_read: LastRead::Bytes,
             closing: Closing::Open,
         })
     }
@@ -125,7 +141,7 @@ impl<T> ReapedIo<T> {
     #[must_use]
     pub fn under_tls(mut self) -> Self {
         self.role = Role::UnderTls;
-        self.shared.set(shared::SEALED);
+        self.shared().set(shared::SEALED);
         self
     }
 
@@ -137,10 +153,10 @@ impl<T> ReapedIo<T> {
     /// Gives the stream back if the connection belongs to no reaper.
     pub fn over_tls(inner: T, connection: &Connection) -> Result<Self, T> {
         let mut io = Self::new(inner, connection.clone(), Role::OverTls)?;
-        io.shared.unset(shared::SEALED);
+        io.shared().unset(shared::SEALED);
         connection.head_abandoned();
-        let limits = &io.shared.reaper.limits;
-        let due = crate::limits::after(io.shared.now(), limits.first_byte);
+        let shared = io.shared();
+        let due = crate::limits::after(shared.now(), shared.reaper().limits.first_byte);
         io.enter(Phase::FirstByte, due);
         Ok(io)
     }
@@ -162,13 +178,23 @@ impl<T> ReapedIo<T> {
         &mut self.inner
     }
 
+    fn shared(&self) -> Shared<'_> {
+        Shared::new(&self.chunk, self.slot)
+    }
+
     fn enter(&mut self, phase: Phase, due: u32) {
         self.phase = phase;
-        self.shared.enter(phase, due);
+        self.shared().enter(phase, due);
     }
 
     fn is_tunnel(&self) -> bool {
-        self.shared.has(shared::UPGRADED)
+        self.shared().is_tunnel()
+    }
+
+    /// Whether no exchange is open, nor about to begin with a head that has been delivered.
+    fn is_idle(&self) -> bool {
+        self.connection.is_idle()
+            && (self.last_read != LastRead::Head || self.begun != self.connection.exchanges_begun())
     }
 }
 
@@ -195,9 +221,9 @@ impl<T> Drop for ReapedIo<T> {
             return;
         }
         let reason = self.connection.close(self.why_ended());
-        self.shared
+        self.chunk
             .reaper
-            .deregister(&self.connection, &self.shared, reason);
+            .ended(&self.connection, &self.chunk, reason);
     }
 }
 
@@ -213,7 +239,7 @@ impl<T> ReapedIo<T> {
         if self.wire.in_body() {
             return CloseReason::UnreadBody;
         }
-        if self.shared.has(shared::PEER_ASKED) {
+        if self.shared().has(shared::PEER_ASKED) {
             return CloseReason::PeerRequested;
         }
         if self.connection.version() == Some(http::Version::HTTP_10) {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_conn_core::CloseReason;
 
-use super::ReapedIo;
+use super::{LastRead, ReapedIo};
 use crate::limits::Phase;
 use crate::shared::{BODY_FAILED, CUT, HTTP2, IN_BODY, SEALED, WATCHED};
 
@@ -22,7 +22,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.shared.has(CUT | BODY_FAILED) {
+        if this.shared().has(CUT | BODY_FAILED) {
             return this.read_failed(cx);
         }
         if this.ended {
@@ -76,10 +76,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     /// Accounts for bytes and says whether they may be delivered.
     fn delivers(&mut self, bytes: &[u8]) -> bool {
-        self.quiet_at = None;
+        self.last_read = LastRead::Bytes;
         if self.role.is_transport() {
-            let first = self.shared.bytes_in() == 0;
-            self.shared.count_in(bytes.len());
+            let first = self.shared().bytes_in() == 0;
+            self.shared().count_in(bytes.len());
             if first && !self.role.is_http() {
                 // The handshake is the head of a TLS connection.
                 self.start_head(bytes.len());
@@ -98,17 +98,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         }
         self.learn_body();
         if self.phase == Phase::Body {
-            let (_, since) = self.shared.phase();
-            let waited = self.shared.now().saturating_sub(since);
-            self.shared.set_waited(self.shared.waited() + waited);
+            let shared = self.shared();
+            let (_, since) = shared.phase();
+            shared.set_waited(shared.waited() + shared.now().saturating_sub(since));
             self.enter(Phase::Quiet, 0);
         }
         let was_in_body = self.wire.in_body();
         let began = self.wire.feed(bytes);
         if self.wire.has_unread_head() {
-            let _ = self.shared.take_body();
+            let _ = self.shared().take_body();
         }
-        if began && self.connection.exchanges_open() == 0 && !self.connection.head_started() {
+        if began && self.connection.exchanges_open() == 0 && !self.head_arrives() {
             return false;
         }
         if self.wire.in_head() {
@@ -120,40 +120,49 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         }
         match (was_in_body, self.wire.in_body()) {
             (false, true) => {
-                self.shared.mark_phase(0);
-                self.shared.set(IN_BODY);
+                self.shared().mark_phase(0);
+                self.shared().set(IN_BODY);
             }
-            (true, false) => self.shared.unset(IN_BODY),
+            (true, false) => self.shared().unset(IN_BODY),
             (true, true) | (false, false) => {}
         }
         true
     }
 
+    /// A head arrives on an idle connection; `false` if that is closed.
+    fn head_arrives(&mut self) -> bool {
+        if self.wire.in_head() || self.wire.is_http2() {
+            return self.connection.head_started();
+        }
+        // The engine begins its exchange before it reads again.
+        self.last_read = LastRead::Head;
+        self.begun = self.connection.exchanges_begun();
+        self.connection.head_delivered()
+    }
+
     fn start_head(&mut self, already: usize) {
-        self.shared.mark_phase(already as u64);
-        let due = self.shared.reaper.limits.head_due(self.shared.now());
+        let shared = self.shared();
+        shared.mark_phase(already as u64);
+        let due = shared.reaper().limits.head_due(shared.now());
         self.enter(Phase::Head, due);
     }
 
     fn end_head(&mut self) {
         self.enter(Phase::Quiet, 0);
         if self.wire.is_http2() {
-            self.shared.set(HTTP2);
+            self.shared().set(HTTP2);
             self.connection.saw_version(http::Version::HTTP_2);
-            if self.connection.exchanges_open() == 0 {
-                let (chunk, slot) = self.shared.place();
-                chunk.stamps.set_idle(slot);
-            }
+            self.connection.restart_idle();
             self.connection.head_abandoned();
         }
     }
 
     fn learn_body(&mut self) {
         if self.wire.has_unread_head() {
-            if let Some(length) = self.shared.take_body() {
-                self.wire.expect_body(length);
-                self.shared.mark_phase(0);
-                self.shared.set(IN_BODY);
+            if let Some(body) = self.shared().take_body() {
+                self.wire.expect_body(body);
+                self.shared().mark_phase(0);
+                self.shared().set(IN_BODY);
             }
         }
     }
@@ -162,7 +171,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     fn nothing_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.role.is_http() {
             // Until the handshake begins, this is the only part that can close.
-            if self.shared.has(SEALED) && self.shared.bytes_in() == 0 {
+            if self.shared().has(SEALED) && self.shared().bytes_in() == 0 {
                 return self.poll_claim(cx);
             }
             return self.wait_for_cut(cx);
@@ -170,11 +179,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         self.learn_body();
         if self.wire.in_body() {
             if self.phase != Phase::Body && !self.is_tunnel() {
-                let (now, waited) = (self.shared.now(), self.shared.waited());
-                let due = self.shared.reaper.limits.body_due(now, waited);
+                let shared = self.shared();
+                let due = shared
+                    .reaper()
+                    .limits
+                    .body_due(shared.now(), shared.waited());
                 self.enter(Phase::Body, due);
             }
-        } else if self.wire.in_head() && self.connection.is_idle() && !self.is_tunnel() {
+        } else if self.wire.in_head() && self.is_idle() && !self.is_tunnel() {
             // Part of this head came together with an earlier request, whose exchange is over.
             if !self.connection.head_started() {
                 return Poll::Ready(Ok(()));
@@ -186,16 +198,19 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     /// Waits, unless the connection has to close and can.
     fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let leaves_it_to_the_watcher = self.shared.has(HTTP2) && self.shared.has(WATCHED);
+        let leaves_it_to_the_watcher = self.shared().has(HTTP2) && self.shared().has(WATCHED);
         if leaves_it_to_the_watcher || self.blocked || self.is_tunnel() {
             return self.wait_for_cut(cx);
         }
         let begun = self.connection.exchanges_begun();
-        if self.quiet_at == Some(begun) {
+        if self.begun == begun && self.last_read == LastRead::Head {
+            return self.wait_for_cut(cx);
+        }
+        if self.begun == begun && self.last_read == LastRead::Nothing {
             ready!(self.connection.poll_drained(cx));
             return self.read_closed(cx);
         }
-        self.quiet_at = Some(begun);
+        (self.begun, self.last_read) = (begun, LastRead::Nothing);
         if self.connection.poll_close(cx).is_ready() {
             if self.connection.is_closed() {
                 return self.read_closed(cx);
@@ -217,7 +232,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     /// The connection is closed: by a cut, or because it was idle.
     fn read_closed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.shared.has(CUT) {
+        if self.shared().has(CUT) {
             return self.read_failed(cx);
         }
         Poll::Ready(Ok(()))
@@ -231,7 +246,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
                 Poll::Ready(Ok(()))
             }
             _ => {
-                let kind = if self.shared.has(CUT) {
+                let kind = if self.shared().has(CUT) {
                     io::ErrorKind::ConnectionAborted
                 } else {
                     io::ErrorKind::TimedOut
@@ -251,21 +266,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         }
         self.wire = crate::wire::Wire::opaque();
         if let Poll::Ready(Ok(n)) = Pin::new(&mut self.inner).poll_write(cx, REQUEST_TIMEOUT) {
-            self.shared.count_out(n);
+            self.shared().count_out(n);
             let _ = Pin::new(&mut self.inner).poll_shutdown(cx);
         }
     }
 
     /// Whether the engine should not yet learn that the peer has ended its side.
     fn holds_end_back(&self) -> bool {
-        self.shared.reaper.policy.half_close
+        self.shared().reaper().policy.half_close
             && self.role.is_http()
             && !self.wire.in_body()
             && !self.wire.in_head()
             && !self.wire.is_http2()
             && !self.wire.is_opaque()
             && !self.is_tunnel()
-            && !self.connection.is_idle()
+            && !self.is_idle()
     }
 
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

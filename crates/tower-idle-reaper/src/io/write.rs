@@ -18,7 +18,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.shared.has(CUT) {
+        if this.shared().has(CUT) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
@@ -31,7 +31,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.shared.has(CUT) {
+        if this.shared().has(CUT) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.shared.has(CUT) {
+        if this.shared().has(CUT) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_flush(cx);
@@ -78,11 +78,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             Poll::Pending => self.stalls(cx),
             Poll::Ready(Ok(n)) => {
                 if self.role.is_transport() {
-                    self.shared.count_out(*n);
+                    self.shared().count_out(*n);
                 }
                 if self.stalled {
                     self.stalled = false;
-                    self.shared.write_moves();
+                    self.shared().write_moves();
                 }
             }
             Poll::Ready(Err(error)) => self.note_failure(error),
@@ -94,11 +94,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     pub(super) fn stalls(&mut self, cx: &mut Context<'_>) {
         if self.role.is_transport() {
             if !self.stalled {
-                self.shared.write_stalls(!self.blocked);
+                self.shared().write_stalls(!self.blocked);
                 self.stalled = true;
             }
-            self.shared.waker.register(cx.waker());
-            if self.shared.has(CUT) {
+            self.shared().writer_waits(cx.waker());
+            if self.shared().has(CUT) {
                 cx.waker().wake_by_ref();
             }
         }
@@ -113,7 +113,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         self.blocked = false;
         self.stalled = false;
         if self.role.is_transport() {
-            self.shared.write_ends();
+            self.shared().write_ends();
         }
         if self.connection.is_closing() && self.closing == Closing::Open {
             // Reading waits for this before it reports the end.

@@ -46,8 +46,8 @@ pin_project! {
         #[pin]
         inner: Option<C>,
         connection: Connection,
-        asked: bool,
-        pong: Option<Pin<Box<Sleep>>>,
+        // Allocated when the engine has been asked to finish, with the wait for a PONG if there is one.
+        asked: Option<Pin<Box<Option<Sleep>>>>,
     }
 }
 
@@ -71,8 +71,7 @@ impl IdleReaper {
         Watch {
             inner: Some(future),
             connection,
-            asked: false,
-            pong: None,
+            asked: None,
         }
     }
 }
@@ -101,22 +100,20 @@ impl<C: Graceful> Future for Watch<C> {
                 }
                 break;
             }
-            if !*this.asked && this.connection.poll_close(cx).is_pending() {
+            if this.asked.is_none() && this.connection.poll_close(cx).is_pending() {
                 return Poll::Pending;
             }
             // A close was asked for; now this waits for the end, and sees a cut meanwhile.
             if this.connection.poll_closed(cx).is_ready() && is_cut(this.connection) {
                 break;
             }
-            if !*this.asked && can_shut_down(this.connection) {
-                *this.asked = true;
+            if this.asked.is_none() && can_shut_down(this.connection) {
                 inner.as_mut().graceful_shutdown();
-                if is_http2(this.connection) {
-                    *this.pong = Some(Box::pin(tokio::time::sleep(PONG_WAIT)));
-                }
+                let pong = is_http2(this.connection).then(|| tokio::time::sleep(PONG_WAIT));
+                *this.asked = Some(Box::pin(pong));
                 continue;
             }
-            if let Some(pong) = this.pong {
+            if let Some(mut pong) = this.asked.as_mut().and_then(|a| a.as_mut().as_pin_mut()) {
                 while pong.as_mut().poll(cx).is_ready() {
                     if this
                         .connection
@@ -171,7 +168,7 @@ impl<C> fmt::Debug for Watch<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
             .field("connection", &self.connection)
-            .field("asked", &self.asked)
+            .field("asked", &self.asked.is_some())
             .finish_non_exhaustive()
     }
 }

@@ -4,6 +4,8 @@
 //! which clock runs. It decides nothing about a message: the engine is the only parser that counts,
 //! and it refuses what is malformed.
 
+use crate::shared::Body;
+
 /// The client preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const FRAME_HEAD: u8 = 9;
@@ -22,12 +24,12 @@ enum At {
     /// In a field name that may be one of the two that matter.
     Name(Field, u8),
     /// In the value of Content-Length.
-    Length(u64),
-    Body(u64),
+    Length,
+    Body,
     /// In the hexadecimal length of a chunk.
-    ChunkSize(u64),
-    ChunkExtension(u64),
-    ChunkData(u64),
+    ChunkSize,
+    ChunkExtension,
+    ChunkData,
     /// After the data of a chunk, up to the end of line.
     ChunkEnd,
     TrailerStart,
@@ -60,22 +62,23 @@ impl Field {
 /// Follows the requests of one connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wire {
+    /// In a head, the length of the body; in a body, how much of it or of the chunk is left.
+    count: u64,
     at: At,
     fresh: bool,
     /// The last head ended with the bytes that were delivered, and was not looked into.
     unread_head: bool,
     chunked: bool,
-    length: u64,
 }
 
 impl Wire {
     pub(crate) const fn new() -> Self {
         Self {
+            count: 0,
             at: At::Boundary,
             fresh: true,
             unread_head: false,
             chunked: false,
-            length: 0,
         }
     }
 
@@ -103,7 +106,7 @@ impl Wire {
                 | At::LineStart
                 | At::LineStartCr
                 | At::Name(..)
-                | At::Length(_)
+                | At::Length
                 | At::Preface(_)
                 | At::FirstFrame(_)
         )
@@ -118,10 +121,10 @@ impl Wire {
     pub(crate) const fn in_body(&self) -> bool {
         matches!(
             self.at,
-            At::Body(_)
-                | At::ChunkSize(_)
-                | At::ChunkExtension(_)
-                | At::ChunkData(_)
+            At::Body
+                | At::ChunkSize
+                | At::ChunkExtension
+                | At::ChunkData
                 | At::ChunkEnd
                 | At::TrailerStart
                 | At::TrailerStartCr
@@ -135,12 +138,13 @@ impl Wire {
         self.unread_head
     }
 
-    /// The request whose head was not looked into has a body, of this length if it is known.
-    pub(crate) const fn expect_body(&mut self, length: Option<u64>) {
+    /// The request whose head was not looked into has a body.
+    pub(crate) fn expect_body(&mut self, body: Body) {
         if self.unread_head {
-            self.at = match length {
-                Some(n) => At::Body(n),
-                None => At::ChunkSize(0),
+            (self.at, self.count) = match body {
+                Body::Length(n) => (At::Body, u64::from(n)),
+                Body::Chunked => (At::ChunkSize, 0),
+                Body::Huge => (At::Opaque, 0),
             };
             self.unread_head = false;
         }
@@ -173,7 +177,7 @@ impl Wire {
                     self.at = At::Preface(1);
                 } else if !matches!(byte, b'\r' | b'\n') {
                     self.chunked = false;
-                    self.length = 0;
+                    self.count = 0;
                     self.at = At::Line;
                 }
                 self.fresh = false;
@@ -206,7 +210,10 @@ impl Wire {
                 }
                 self.at = match (field, usize::from(matched) + 1 == name.len()) {
                     (_, false) => At::Name(field, matched + 1),
-                    (Field::ContentLength, true) => At::Length(0),
+                    (Field::ContentLength, true) => {
+                        self.count = 0;
+                        At::Length
+                    }
                     (Field::TransferEncoding, true) => {
                         self.chunked = true;
                         At::Line
@@ -214,13 +221,10 @@ impl Wire {
                 };
                 rest
             }
-            At::Length(value) => match byte {
+            At::Length => match byte {
                 b'0'..=b'9' => {
-                    let value = value
-                        .saturating_mul(10)
-                        .saturating_add(u64::from(byte - b'0'));
-                    self.length = value;
-                    self.at = At::Length(value);
+                    let digit = u64::from(byte - b'0');
+                    self.count = self.count.saturating_mul(10).saturating_add(digit);
                     rest
                 }
                 b' ' | b'\t' => rest,
@@ -229,27 +233,29 @@ impl Wire {
                     bytes
                 }
             },
-            At::Body(left) => self.skip_data(bytes, left, At::Boundary, At::Body),
-            At::ChunkSize(size) => match (byte as char).to_digit(16) {
+            At::Body => self.skip_data(bytes, At::Boundary),
+            At::ChunkSize => match (byte as char).to_digit(16) {
                 Some(digit) => {
-                    self.at = At::ChunkSize(size.saturating_mul(16) | u64::from(digit));
+                    self.count = self.count.saturating_mul(16) | u64::from(digit);
                     rest
                 }
                 None => {
-                    self.at = At::ChunkExtension(size);
+                    self.at = At::ChunkExtension;
                     bytes
                 }
             },
-            At::ChunkExtension(size) => {
-                let next = if size == 0 {
-                    At::TrailerStart
-                } else {
-                    At::ChunkData(size)
+            At::ChunkExtension => {
+                let next = match self.count {
+                    0 => At::TrailerStart,
+                    _ => At::ChunkData,
                 };
                 self.skip_line(bytes, next)
             }
-            At::ChunkData(left) => self.skip_data(bytes, left, At::ChunkEnd, At::ChunkData),
-            At::ChunkEnd => self.skip_line(bytes, At::ChunkSize(0)),
+            At::ChunkData => self.skip_data(bytes, At::ChunkEnd),
+            At::ChunkEnd => {
+                self.count = 0;
+                self.skip_line(bytes, At::ChunkSize)
+            }
             At::TrailerStart => {
                 self.at = match byte {
                     b'\n' => At::Boundary,
@@ -280,7 +286,7 @@ impl Wire {
                     // Not HTTP/2 after all: no line of a head ends before the preface differs from
                     // it, except in the preface itself, which is no request.
                     self.chunked = false;
-                    self.length = 0;
+                    self.count = 0;
                     self.at = At::Line;
                     bytes
                 }
@@ -307,26 +313,21 @@ impl Wire {
         }
     }
 
-    fn skip_data<'a>(
-        &mut self,
-        bytes: &'a [u8],
-        left: u64,
-        then: At,
-        still: fn(u64) -> At,
-    ) -> &'a [u8] {
-        if (bytes.len() as u64) < left {
-            self.at = still(left - bytes.len() as u64);
+    fn skip_data<'a>(&mut self, bytes: &'a [u8], then: At) -> &'a [u8] {
+        if (bytes.len() as u64) < self.count {
+            self.count -= bytes.len() as u64;
             return &[];
         }
         self.at = then;
-        &bytes[left as usize..]
+        &bytes[self.count as usize..]
     }
 
     const fn head_ended(&mut self) {
         self.at = if self.chunked {
-            At::ChunkSize(0)
-        } else if self.length > 0 {
-            At::Body(self.length)
+            self.count = 0;
+            At::ChunkSize
+        } else if self.count > 0 {
+            At::Body
         } else {
             At::Boundary
         };

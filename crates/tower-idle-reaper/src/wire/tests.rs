@@ -111,18 +111,18 @@ fn a_body_behind_a_head_that_was_not_looked_into_is_told() {
     let mut wire = Wire::new();
     wire.feed(b"GET / HTTP/1.1\r\nContent-Length: 5\r\n\r\n");
     assert!(wire.has_unread_head());
-    wire.expect_body(Some(5));
+    wire.expect_body(Body::Length(5));
     assert!(wire.in_body());
     assert!(!wire.feed(b"hello"));
     assert!(!wire.in_body() && !wire.has_unread_head());
 
     wire.feed(GET);
-    wire.expect_body(None);
+    wire.expect_body(Body::Chunked);
     wire.feed(b"1\r\nx\r\n");
     assert!(wire.in_body());
     wire.feed(b"0\r\n\r\n");
     assert!(!wire.in_body());
-    wire.expect_body(Some(9));
+    wire.expect_body(Body::Length(9));
     assert!(!wire.in_body(), "no head is waiting for it");
 }
 

@@ -1,0 +1,69 @@
+//! Making a connection.
+
+use std::any::Any;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Connection;
+use super::inner::{Attachment, Inner};
+use crate::{Side, StampSlot};
+
+/// Options of a [`Connection`]; see [`Connection::builder`].
+#[derive(Debug)]
+#[must_use = "call `build`"]
+pub struct ConnectionBuilder {
+    pub(super) side: Side,
+    pub(super) local_addr: Option<SocketAddr>,
+    pub(super) peer_addr: Option<SocketAddr>,
+    pub(super) slot: Option<StampSlot>,
+    pub(super) attachment: Option<Attachment>,
+}
+
+impl ConnectionBuilder {
+    pub(super) const fn new(side: Side) -> Self {
+        Self {
+            side,
+            local_addr: None,
+            peer_addr: None,
+            slot: None,
+            attachment: None,
+        }
+    }
+
+    /// The local address of the transport.
+    pub const fn local_addr(mut self, addr: SocketAddr) -> Self {
+        self.local_addr = Some(addr);
+        self
+    }
+
+    /// The peer's address. The flow information of an IPv6 address is not kept.
+    pub const fn peer_addr(mut self, addr: SocketAddr) -> Self {
+        self.peer_addr = Some(addr);
+        self
+    }
+
+    /// Keeps the idle time in this slot of a [`StampTable`](crate::StampTable), with the table's
+    /// coarse clock, instead of reading a clock at the end of each exchange. The slot is free again
+    /// when the last handle of the connection is dropped.
+    pub fn stamp(mut self, slot: StampSlot) -> Self {
+        self.slot = Some(slot);
+        self
+    }
+
+    /// Attaches something of the driver's own, which middleware reaches through
+    /// [`Connection::attachment`]. For something that many connections have in common, see
+    /// [`StampTable::attach`](crate::StampTable::attach).
+    pub fn attach<T: Any + Send + Sync>(mut self, attachment: Arc<T>) -> Self {
+        self.attachment = Some(attachment);
+        self
+    }
+
+    /// The connection: open, idle from now on.
+    #[must_use]
+    pub fn build(self) -> Connection {
+        Connection {
+            inner: Arc::new(Inner::new(self)),
+            exchange: None,
+        }
+    }
+}

@@ -1,0 +1,285 @@
+//! What the parts that handle one connection share: the transport, the sweep, the middleware.
+
+mod look;
+mod state;
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use tower_conn_core::{CloseReason, Connection};
+
+use crate::common::Common;
+use crate::limits::Phase;
+use crate::registry::Chunk;
+
+pub(crate) use self::state::State;
+
+/// HTTP/2 was opened on the connection.
+pub(crate) const HTTP2: u32 = 1;
+/// The connection left HTTP.
+pub(crate) const UPGRADED: u32 = 1 << 1;
+/// Someone drives the connection with [`watch`](crate::IdleReaper::watch).
+pub(crate) const WATCHED: u32 = 1 << 2;
+/// Reading and writing fail from now on.
+pub(crate) const CUT: u32 = 1 << 3;
+/// Reading fails from now on.
+pub(crate) const BODY_FAILED: u32 = 1 << 4;
+/// Lingering is over.
+pub(crate) const LINGER_OVER: u32 = 1 << 5;
+/// The last request asked for the connection to close after it.
+pub(crate) const PEER_ASKED: u32 = 1 << 6;
+/// A request body was left unfinished when the connection was shut down.
+pub(crate) const UNREAD: u32 = 1 << 7;
+/// The transport is under TLS whose handshake is not over.
+pub(crate) const SEALED: u32 = 1 << 8;
+/// More of a request body is to come.
+pub(crate) const IN_BODY: u32 = 1 << 9;
+
+/// One of those who keep the connection open, counted above the flags.
+const KEPT: u32 = 1 << 12;
+
+/// A body whose length is not known, and one that is longer than can be said.
+const UNKNOWN: u32 = u32::MAX;
+const HUGE: u32 = u32::MAX - 1;
+
+/// One connection, as the reaper knows it: its slot in a [`Chunk`].
+#[derive(Clone, Copy)]
+pub(crate) struct Shared<'a> {
+    chunk: &'a Chunk,
+    state: &'a State,
+    slot: u32,
+}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn new(chunk: &'a Chunk, slot: u32) -> Self {
+        Self {
+            chunk,
+            state: chunk.state(slot),
+            slot,
+        }
+    }
+
+    /// What the reaper knows about a connection of its own.
+    pub(crate) fn of(connection: &'a Connection) -> Option<Self> {
+        let chunk = connection.attachment()?;
+        Some(Self::new(chunk, connection.stamp_slot()?.index()))
+    }
+
+    /// Where that is, to keep.
+    pub(crate) fn place_of(connection: &Connection) -> Option<(Arc<Chunk>, u32)> {
+        let chunk = connection.shared_attachment()?;
+        Some((chunk, connection.stamp_slot()?.index()))
+    }
+
+    pub(crate) fn reaper(&self) -> &'a Arc<Common> {
+        &self.chunk.reaper
+    }
+
+    pub(crate) fn now(&self) -> u32 {
+        self.reaper().clock.now()
+    }
+
+    pub(crate) fn look_at(&self, tick: u32) {
+        self.chunk.look_at(self.slot, tick);
+    }
+
+    // ===== flags =====
+
+    pub(crate) fn has(&self, flag: u32) -> bool {
+        self.state.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    pub(crate) fn set(&self, flag: u32) {
+        self.state.flags.fetch_or(flag, Ordering::AcqRel);
+    }
+
+    pub(crate) fn unset(&self, flag: u32) {
+        self.state.flags.fetch_and(!flag, Ordering::AcqRel);
+    }
+
+    // ===== the reading side =====
+
+    /// Enters a phase now, to be looked at in time.
+    pub(crate) fn enter(&self, phase: Phase, due: u32) {
+        self.state.set_phase(phase, self.now());
+        if phase != Phase::Quiet {
+            self.look_at(due);
+        }
+    }
+
+    pub(crate) fn phase(&self) -> (Phase, u32) {
+        self.state.phase()
+    }
+
+    /// Bytes of the phase count from here, `already` of them having come.
+    pub(crate) fn mark_phase(&self, already: u64) {
+        let mark = self.bytes_in().saturating_sub(already);
+        self.state.phase_mark.store(mark, Ordering::Relaxed);
+        self.set_waited(0);
+    }
+
+    /// Bytes that came in the phase.
+    pub(crate) fn phase_bytes(&self) -> u64 {
+        let mark = self.state.phase_mark.load(Ordering::Relaxed);
+        self.bytes_in().saturating_sub(mark)
+    }
+
+    pub(crate) fn waited(&self) -> u32 {
+        self.state.waited.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_waited(&self, ticks: u32) {
+        self.state.waited.store(ticks, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_in(&self, n: usize) {
+        state::add(&self.state.bytes_in, n);
+        self.touch_tunnel();
+    }
+
+    pub(crate) fn bytes_in(&self) -> u64 {
+        self.state.bytes_in.load(Ordering::Relaxed)
+    }
+
+    /// A request body of this length, if it is known, follows.
+    pub(crate) fn tell_body(&self, length: Option<u64>) {
+        let told = length.map_or(UNKNOWN, |n| {
+            u32::try_from(n.saturating_add(1)).map_or(HUGE, |n| n.min(HUGE))
+        });
+        self.state.body.store(told, Ordering::Relaxed);
+    }
+
+    /// What was told since this was last asked.
+    pub(crate) fn take_body(&self) -> Option<Body> {
+        let told = self.state.body.load(Ordering::Relaxed);
+        if told == 0 {
+            return None;
+        }
+        self.state.body.store(0, Ordering::Relaxed);
+        Some(match told {
+            UNKNOWN => Body::Chunked,
+            HUGE => Body::Huge,
+            n => Body::Length(n - 1),
+        })
+    }
+
+    // ===== the writing side =====
+
+    pub(crate) fn count_out(&self, n: usize) {
+        state::add(&self.state.bytes_out, n);
+        self.touch_tunnel();
+    }
+
+    pub(crate) fn bytes_out(&self) -> u64 {
+        self.state.bytes_out.load(Ordering::Relaxed)
+    }
+
+    /// The peer takes nothing; `first` if it did not hold bytes up before.
+    pub(crate) fn write_stalls(&self, first: bool) {
+        let (now, state) = (self.now(), self.state);
+        if first {
+            state
+                .blocked_mark
+                .store(self.bytes_out(), Ordering::Relaxed);
+            state.blocked.store(now, Ordering::Relaxed);
+        }
+        state.stalled.store(now, Ordering::Relaxed);
+        let blocked = state.blocked.load(Ordering::Relaxed);
+        self.look_at(self.reaper().limits.write_due(now, blocked, now));
+    }
+
+    /// The peer took something.
+    pub(crate) fn write_moves(&self) {
+        self.state.stalled.store(0, Ordering::Relaxed);
+    }
+
+    /// The peer took everything.
+    pub(crate) fn write_ends(&self) {
+        self.state.stalled.store(0, Ordering::Relaxed);
+        self.state.blocked.store(0, Ordering::Relaxed);
+    }
+
+    /// Has this one woken when the connection is cut, or may linger no longer. What was done before
+    /// this to make that known is seen after it.
+    pub(crate) fn writer_waits(&self, waker: &Waker) {
+        self.chunk.writer_waits(self.slot, waker);
+    }
+
+    // ===== keeping, closing, cutting =====
+
+    pub(crate) fn keep(&self) {
+        self.state.flags.fetch_add(KEPT, Ordering::AcqRel);
+    }
+
+    pub(crate) fn unkeep(&self) {
+        self.state.flags.fetch_sub(KEPT, Ordering::AcqRel);
+    }
+
+    pub(crate) fn is_kept(&self) -> bool {
+        self.state.flags.load(Ordering::Acquire) >= KEPT
+    }
+
+    /// Has the connection cut at this tick, unless it is to be cut earlier.
+    pub(crate) fn cut_at(&self, tick: u32) {
+        let update = |at| Some(if at == 0 { tick } else { tick.min(at) });
+        let _ = self
+            .state
+            .cut_at
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update);
+        self.look_at(tick);
+    }
+
+    /// Closes the connection at once; `true` if this did it.
+    pub(crate) fn cut(&self, connection: &Connection, reason: CloseReason) -> bool {
+        self.set(CUT | LINGER_OVER);
+        let cut = connection.cut(reason);
+        self.chunk.wake_writer(self.slot);
+        cut
+    }
+
+    pub(crate) fn end_linger(&self) {
+        self.set(LINGER_OVER);
+        self.chunk.wake_writer(self.slot);
+    }
+
+    // ===== tunnels =====
+
+    /// The connection leaves HTTP.
+    pub(crate) fn upgrade(&self, connection: &Connection) {
+        self.state.set_phase(Phase::Quiet, self.now());
+        self.set(UPGRADED);
+        // Not idle from now on, also when the exchange of the upgrade is over.
+        let _ = connection.head_started();
+        let reaper = self.reaper();
+        let due = reaper
+            .limits
+            .tunnel_due(reaper.opened(connection), self.now());
+        self.look_at(due);
+    }
+
+    pub(crate) fn is_tunnel(&self) -> bool {
+        self.has(UPGRADED)
+    }
+
+    fn touch_tunnel(&self) {
+        if self.is_tunnel() && self.phase().0 == Phase::Quiet {
+            self.state.set_phase(Phase::Quiet, self.now());
+        }
+    }
+}
+
+/// A body whose head the transport has not looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Length(u32),
+    Chunked,
+    Huge,
+}
+
+impl fmt::Debug for Shared<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.state.fmt(f)
+    }
+}
