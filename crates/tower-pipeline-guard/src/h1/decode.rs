@@ -1,5 +1,7 @@
 //! Responses, one after the other, each to the request it answers.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Bytes, BytesMut};
 use http::header::TRANSFER_ENCODING;
 use http::{HeaderMap, Method, Response, StatusCode, Version};
@@ -270,9 +272,11 @@ fn is_start_of_status_line(input: &[u8]) -> bool {
 }
 
 fn parse(head: &Bytes, max: usize) -> Result<Response<()>, DecodeError> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut parsed = httparse::Response::new(&mut fields[..max.min(MAX_FIELDS)]);
-    match parsed.parse(head) {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let fields = &mut fields[..max.min(MAX_FIELDS)];
+    let mut parsed = httparse::Response::new(&mut []);
+    let config = httparse::ParserConfig::default();
+    match config.parse_response_with_uninit_headers(&mut parsed, head, fields) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(DecodeError::TooManyFields),
         _ => return Err(DecodeError::Head),

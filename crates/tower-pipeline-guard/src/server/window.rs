@@ -1,5 +1,7 @@
 //! The heads of a client that have been read and not been dispatched yet.
 
+use std::mem::MaybeUninit;
+
 use bytes::{Buf, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
@@ -179,9 +181,10 @@ impl Window {
 
 /// Parses one complete head; `None` also for everything that is not entirely ordinary.
 fn parse(bytes: &[u8]) -> Option<(Request<()>, usize)> {
-    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
-    let mut head = httparse::Request::new(&mut fields);
-    let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else {
+    let mut fields = [const { MaybeUninit::uninit() }; MAX_FIELDS];
+    let mut head = httparse::Request::new(&mut []);
+    let parsed = head.parse_with_uninit_headers(bytes, &mut fields);
+    let Ok(httparse::Status::Complete(length)) = parsed else {
         return None;
     };
     if head.version != Some(1) || has_lone_lf(&bytes[..length]) {
