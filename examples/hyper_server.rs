@@ -1,28 +1,33 @@
-//! A server on plain hyper whose connections are negotiated, counted and announced.
+//! A server on hyper, HTTP/1 and HTTP/2, whose connections are negotiated, limited and drained, and
+//! whose pipelined requests are answered in few writes.
 //!
 //! ```text
 //! cargo run --example hyper_server
 //! ab -k -n 1000 -c 4 http://127.0.0.1:8082/
 //! ```
 //!
-//! `--bare` runs the same without the crates of this workspace.
+//! `--bare` runs the same without the crates of this workspace. SIGTERM and Ctrl-C drain and exit 0.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use bytes::Bytes;
 use clap::Parser;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
-use tower::{Layer, ServiceExt, service_fn};
-use tower_keep_alive::{Connection, KeepAliveLayer};
+use tokio::signal::unix::{SignalKind, signal};
+use tower::ServiceBuilder;
+use tower_idle_reaper::{Drain, IdleReaper, Policy, ReapLayer, ReapedListener};
+use tower_keep_alive::KeepAliveLayer;
+use tower_pipeline_guard::Pipeline;
 
 #[derive(Debug, Parser)]
 struct Args {
@@ -35,55 +40,126 @@ struct Args {
     /// How many requests a connection may carry; 0 means any number.
     #[arg(long, default_value_t = 0)]
     max_requests: u32,
+    /// How many pipelined safe requests of a connection may run at a time.
+    #[arg(long, default_value = "1")]
+    parallel: NonZeroUsize,
+    /// How long SIGTERM waits for open exchanges.
+    #[arg(long, value_parser = humantime::parse_duration, default_value = "10s")]
+    drain_timeout: Duration,
     /// Hyper alone.
     #[arg(long)]
     bare: bool,
 }
 
 #[tokio::main]
-async fn main() -> std::io::Result<()> {
+async fn main() -> Result<(), Box<dyn Error>> {
     let args = Args::parse();
-    let listener = TcpListener::bind(args.listen).await?;
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let stop = stop()?;
     println!("listening on http://{}", listener.local_addr()?);
-
-    let layer = KeepAliveLayer::new()
-        .idle_timeout(args.idle_timeout)
-        .max_requests(NonZeroU32::new(args.max_requests));
-    let app = layer.layer(service_fn(hello));
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file descriptors, most likely: let some connections end first.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        if args.bare {
-            let service = hyper::service::service_fn(hello);
-            let connection = http(args.idle_timeout).serve_connection(io(stream), service);
-            tokio::spawn(connection);
-        } else {
-            let (app, connection) = (app.clone(), Connection::server());
-            let service = service_fn(move |mut request: Request<Incoming>| {
-                request.extensions_mut().insert(connection.clone());
-                app.clone().oneshot(request)
-            });
-            let service = TowerToHyperService::new(service);
-            let connection = http(args.idle_timeout).serve_connection(io(stream), service);
-            tokio::spawn(connection);
-        }
+    if args.bare {
+        serve_bare(listener, &args, stop).await;
+        Ok(())
+    } else {
+        serve(listener, &args, stop).await
     }
 }
 
-/// hyper's one timer: for a head, and for the idle time before it.
-fn http(idle: Duration) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(idle);
-    http
+async fn serve(
+    listener: TcpListener,
+    args: &Args,
+    stop: impl Future<Output = ()>,
+) -> Result<(), Box<dyn Error>> {
+    let max_requests = NonZeroU32::new(args.max_requests);
+    let policy = Policy::safe()
+        .idle(args.idle_timeout)?
+        .max_requests(max_requests);
+    let reaper = IdleReaper::new(policy);
+    let keep_alive = KeepAliveLayer::new()
+        .idle_timeout(args.idle_timeout)
+        .max_requests(max_requests);
+    let pipeline = Pipeline::new().parallel(args.parallel);
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // hyper's one timer would run both for a head and for the idle time before it.
+    http.http1().header_read_timeout(None);
+    http.http2().timer(TokioTimer::new());
+
+    let mut listener = ReapedListener::new(listener, &reaper);
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let (io, _) = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stop => break,
+        };
+        no_delay(io.get_ref());
+        let connection = io.connection().clone();
+        let (io, guard) = pipeline.wrap(io);
+        let service = ServiceBuilder::new()
+            .layer(guard)
+            .layer(ReapLayer::of(connection.clone()))
+            .layer(keep_alive.clone())
+            .service_fn(hello);
+        let serving = http
+            .serve_connection(TokioIo::new(io), TowerToHyperService::new(service))
+            .into_owned();
+        tokio::spawn(reaper.watch(serving, connection));
+    }
+    drop(listener);
+    reaper.drain(Drain::within(args.drain_timeout)).await;
+    Ok(())
 }
 
-fn io(stream: TcpStream) -> TokioIo<TcpStream> {
+async fn serve_bare(listener: TcpListener, args: &Args, stop: impl Future<Output = ()>) {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    // A head, and the idle time before it.
+    let idle = Some(args.idle_timeout);
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(idle);
+    http.http2().timer(TokioTimer::new());
+
+    let graceful = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(_) => {
+                    // Out of file descriptors, most likely: let some connections end first.
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        no_delay(&stream);
+        let service = hyper::service::service_fn(hello);
+        let serving = http
+            .serve_connection(TokioIo::new(stream), service)
+            .into_owned();
+        tokio::spawn(graceful.watch(serving));
+    }
+    drop(listener);
+    let _ = tokio::time::timeout(args.drain_timeout, graceful.shutdown()).await;
+}
+
+fn no_delay(stream: &TcpStream) {
     // The end of a response must not wait for an acknowledgement of its beginning.
     let _ = stream.set_nodelay(true);
-    TokioIo::new(stream)
+}
+
+/// Resolves at SIGTERM or Ctrl-C.
+fn stop() -> std::io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
 }
 
 async fn hello<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -97,8 +173,8 @@ async fn hello<B>(request: Request<B>) -> Result<Response<Full<Bytes>>, Infallib
     let mut response = Response::new(Full::from(text));
     *response.status_mut() = status;
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        let allowed = http::HeaderValue::from_static("GET, HEAD");
-        response.headers_mut().insert(http::header::ALLOW, allowed);
+        let allowed = HeaderValue::from_static("GET, HEAD");
+        response.headers_mut().insert(header::ALLOW, allowed);
     }
     Ok(response)
 }

@@ -14,7 +14,8 @@ pub(crate) struct Args {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Where requests go, as http://HOST:PORT; without it a demo upstream is started.
+    /// Where requests go, as http://HOST:PORT, or h2c://HOST:PORT for HTTP/2 with prior knowledge;
+    /// without it a demo upstream is started.
     #[arg(long)]
     pub(crate) upstream: Option<Upstream>,
     /// How long a client connection may stay without a request.

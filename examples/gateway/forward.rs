@@ -17,7 +17,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::util::Oneshot;
 use tower::{Layer, ServiceExt};
-use tower_conn_pool::{Pool, PoolError, connector};
+use tower_conn_pool::{Pool, PoolError, Protocol, connector};
 use tower_idempotent_retry::{ReplayBody, Retry, RetryError, RetryLayer};
 
 use crate::args::Args;
@@ -29,20 +29,30 @@ type BoxError = Box<dyn Error + Send + Sync>;
 /// The largest request body that is kept in case it must be sent again.
 const REPLAYABLE: usize = 256 * 1024;
 
-/// Where requests go.
+/// Where requests go, and in which protocol.
 #[derive(Clone, Debug)]
-pub(crate) struct Upstream(Authority);
+pub(crate) struct Upstream {
+    authority: Authority,
+    protocol: Protocol,
+}
 
 impl Upstream {
     pub(crate) fn at(addr: SocketAddr) -> Result<Self, http::uri::InvalidUri> {
-        addr.to_string().parse().map(Self)
+        Ok(Self {
+            authority: addr.to_string().parse()?,
+            protocol: Protocol::Auto,
+        })
+    }
+
+    fn is_http2(&self) -> bool {
+        self.protocol == Protocol::Http2
     }
 
     /// The URI at the upstream of a request target.
     fn uri(&self, target: &Uri) -> Result<Uri, http::uri::InvalidUriParts> {
         let mut parts = http::uri::Parts::default();
         parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.0.clone());
+        parts.authority = Some(self.authority.clone());
         parts.path_and_query = Some(
             target
                 .path_and_query()
@@ -63,15 +73,23 @@ impl FromStr for Upstream {
             uri.authority(),
             uri.path_and_query().map_or("/", |p| p.as_str()),
         ) {
-            (Some("http"), Some(authority), "/") => Ok(Self(authority.clone())),
-            _ => Err("expected http://HOST:PORT".to_owned()),
+            (Some(scheme @ ("http" | "h2c")), Some(authority), "/") => Ok(Self {
+                authority: authority.clone(),
+                protocol: if scheme == "h2c" {
+                    Protocol::Http2
+                } else {
+                    Protocol::Auto
+                },
+            }),
+            _ => Err("expected http://HOST:PORT or h2c://HOST:PORT".to_owned()),
         }
     }
 }
 
 impl fmt::Display for Upstream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0)
+        let scheme = if self.is_http2() { "h2c" } else { "http" };
+        write!(f, "{scheme}://{}", self.authority)
     }
 }
 
@@ -101,6 +119,7 @@ where
             .max_idle_per_origin(max)
             .max_idle(max)
             .idle_timeout(args.upstream_idle_timeout.0)
+            .protocol(upstream.protocol)
             .build(connector());
         let mut retry = RetryLayer::proxy()
             .body_limit(REPLAYABLE)
@@ -172,16 +191,23 @@ where
         ))
     }
 
-    /// The request as it goes to the upstream: its URI, its Host, HTTP/1.1.
+    /// The request as it goes to the upstream: its URI, its Host, its version.
     fn outbound(&self, request: Request<B>) -> Result<Request<Limited<B>>, BoxError> {
         let (mut parts, body) = request.into_parts();
-        // RFC 9112 section 3.2.2: the authority of an absolute target, or of HTTP/2, is the Host.
-        if let Some(authority) = parts.uri.authority() {
+        if self.upstream.is_http2() {
+            // RFC 9113 section 8.3.1: what :authority says is the Host, and here it is the upstream's.
+            parts.headers.remove(header::HOST);
+        } else if let Some(authority) = parts.uri.authority() {
+            // RFC 9112 section 3.2.2: the authority of an absolute target, or of HTTP/2, is the Host.
             let host = HeaderValue::from_str(authority.as_str())?;
             parts.headers.insert(header::HOST, host);
         }
         parts.uri = self.upstream.uri(&parts.uri)?;
-        parts.version = Version::HTTP_11;
+        parts.version = if self.upstream.is_http2() {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        };
         parts.extensions = http::Extensions::new();
         let limit = self
             .max_body

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 
 /// Where cargo puts an example when it builds the tests.
 pub(crate) fn path_of(example: &str) -> PathBuf {
@@ -40,6 +40,25 @@ impl Example {
             .unwrap_or_else(|| panic!("unexpected line {line:?}"))
             .to_owned();
         Self { child, addr }
+    }
+}
+
+impl Example {
+    /// The id of its process.
+    #[allow(dead_code, reason = "not every test looks at the process")]
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends SIGTERM and waits for the end.
+    #[allow(dead_code, reason = "not every test stops its example")]
+    pub(crate) fn terminate(mut self) -> ExitStatus {
+        let sent = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill runs");
+        assert!(sent.success(), "the example is no longer there");
+        self.child.wait().expect("a child")
     }
 }
 
