@@ -42,6 +42,7 @@ struct State {
     buffered: usize,
     /// Bytes that the reader has still to get, if that is known.
     remaining: Option<u64>,
+    trailers: bool,
     ended: bool,
     error: Option<Cause>,
     dropped: bool,
@@ -147,7 +148,8 @@ impl Body for ResponseBody {
         let state = shared.lock();
         match state.remaining {
             Some(left) => SizeHint::with_exact(left),
-            None if state.ended && state.error.is_none() => {
+            // Where trailers follow, a length would have them lost: it stands for the whole framing.
+            None if state.ended && state.error.is_none() && !state.trailers => {
                 SizeHint::with_exact(state.buffered as u64)
             }
             None => SizeHint::default(),
@@ -189,8 +191,10 @@ impl BodySender {
     }
 
     pub(super) fn trailers(&self, trailers: http::HeaderMap) {
-        self.shared
-            .update(|state| state.frames.push_back(Frame::trailers(trailers)));
+        self.shared.update(|state| {
+            state.trailers = true;
+            state.frames.push_back(Frame::trailers(trailers));
+        });
     }
 
     pub(super) fn end(self) {
@@ -232,5 +236,28 @@ impl fmt::Display for BodyError {
 impl std::error::Error for BodyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&self.cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, HeaderValue};
+
+    use super::*;
+
+    #[test]
+    fn a_body_that_arrived_whole_has_a_length_unless_trailers_follow() {
+        for with_trailers in [false, true] {
+            let (sender, body) = ResponseBody::channel(None, Arc::default());
+            sender.data(Bytes::from_static(b"four"));
+            assert_eq!(body.size_hint().exact(), None);
+            if with_trailers {
+                let field = (http::header::ETAG, HeaderValue::from_static("x"));
+                sender.trailers(HeaderMap::from_iter([field]));
+            }
+            sender.end();
+            let length = (!with_trailers).then_some(4);
+            assert_eq!(body.size_hint().exact(), length);
+        }
     }
 }

@@ -107,6 +107,17 @@ impl<B> Entry<B> {
     }
 }
 
+/// Whether a [`PipelinedConnection`](super::PipelinedConnection) sends this request while others are
+/// outstanding, and others behind it: GET, OPTIONS and TRACE without a body that ask for nothing of
+/// the connection.
+///
+/// HEAD is left out: it may share a connection only once one has been answered on it.
+#[must_use]
+pub fn may_share<B: Body>(request: &Request<B>) -> bool {
+    sharing(request, false, false) == Sharing::Shared
+        && !has_connection_option(request.headers(), "close")
+}
+
 /// How a request goes with others (RFC 9112 section 9.3.2).
 fn sharing<B: Body>(request: &Request<B>, idempotent: bool, head_proven: bool) -> Sharing {
     let hint = request.extensions().get::<PipelineHint>();

@@ -83,6 +83,7 @@ mod upgrade;
 pub use self::body::{BodyError, ResponseBody};
 pub use self::builder::Builder;
 pub use self::driver::Driver;
+pub use self::entry::may_share;
 pub use self::error::{Cause, Error, ErrorKind};
 pub use self::hints::{OnInformational, PipelineHint};
 pub use self::service::{PipelinedConnection, ResponseFuture};

@@ -58,6 +58,15 @@ impl<B> PipelinedConnection<B> {
     pub fn depth(&self) -> usize {
         self.shared.lock().depth
     }
+
+    /// How many more requests that [may share](super::may_share) the connection it takes now; 0 while
+    /// something outstanding lets nothing follow, and once it is closed.
+    ///
+    /// For whoever chooses among connections; [`poll_ready`](Service::poll_ready) is what reserves.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.shared.lock().room()
+    }
 }
 
 impl<B: Body> Service<Request<B>> for PipelinedConnection<B> {

@@ -156,10 +156,17 @@ impl<B> Shared<B> {
 }
 
 impl<B> State<B> {
+    /// How many more requests that may follow others are taken.
+    pub(super) fn room(&self) -> usize {
+        if self.closed.is_some() || self.held || self.barriers > 0 {
+            return 0;
+        }
+        let taken = self.outstanding + self.queue.len() + self.reserved;
+        self.depth.saturating_sub(taken)
+    }
+
     fn has_room(&self) -> bool {
-        !self.held
-            && self.barriers == 0
-            && self.outstanding + self.queue.len() + self.reserved < self.depth
+        self.room() > 0
     }
 
     pub(super) fn waiting(&self) -> usize {
