@@ -7,10 +7,10 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tower_conn_core::{CloseReason, Connection, Exchange};
 
+use crate::incoming::{Incoming, IncomingError};
 use crate::io::IoState;
 use crate::{ConnectionUse, Delivery, PoolError, PoolErrorKind};
 
@@ -22,8 +22,8 @@ pub(crate) trait Leased: Send + Sync {
     /// The response body was dropped before its end.
     fn dropped(self: Arc<Self>, rest: Incoming, exchange: Exchange, retire: Option<CloseReason>);
 
-    /// The response body failed.
-    fn failed(self: Arc<Self>, exchange: Exchange, error: &hyper::Error);
+    /// The response body failed, for this reason.
+    fn failed(self: Arc<Self>, exchange: Exchange, reason: CloseReason);
 }
 
 /// The exchange of a response whose body has not ended.
@@ -63,14 +63,14 @@ impl PoolBody {
         }
     }
 
-    fn fail(&mut self, error: hyper::Error) -> PoolError {
-        let failed = PoolError::new(PoolErrorKind::Body, Delivery::Responded);
+    fn fail(&mut self, error: IncomingError) -> PoolError {
+        let failed = PoolError::new(PoolErrorKind::Body, Delivery::Responded).because(error.source);
         let Some(lease) = self.lease.take() else {
-            return failed.because(error);
+            return failed;
         };
         let connection: Connection = lease.exchange.connection().clone();
-        lease.conn.failed(lease.exchange, &error);
-        failed.because(error).on(connection, Some(lease.usage))
+        lease.conn.failed(lease.exchange, error.reason);
+        failed.on(connection, Some(lease.usage))
     }
 }
 
@@ -102,13 +102,13 @@ impl Body for PoolBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+        self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
         self.incoming
             .as_ref()
-            .map_or_else(|| SizeHint::with_exact(0), Incoming::size_hint)
+            .map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
     }
 }
 
@@ -121,7 +121,7 @@ impl Drop for PoolBody {
         let mut cx = Context::from_waker(Waker::noop());
         match Pin::new(&mut incoming).poll_frame(&mut cx) {
             Poll::Ready(None) => lease.conn.finished(lease.exchange, lease.retire),
-            Poll::Ready(Some(Err(error))) => lease.conn.failed(lease.exchange, &error),
+            Poll::Ready(Some(Err(error))) => lease.conn.failed(lease.exchange, error.reason),
             Poll::Ready(Some(Ok(_))) if incoming.is_end_stream() => {
                 lease.conn.finished(lease.exchange, lease.retire);
             }

@@ -165,6 +165,25 @@ impl<O> PoolBuilder<O> {
         self
     }
 
+    /// Pipelines over HTTP/1.1: where the limits leave no room for another connection, up to this many
+    /// requests share one (RFC 9112 section 9.3.2). Default: none.
+    ///
+    /// Only requests share that do no harm if they are sent twice: GET, OPTIONS and TRACE without a
+    /// body; and only a connection on which a response has proven that it persists. Everything else
+    /// waits for a connection on which nothing is outstanding. Set [`max_per_origin`](Self::max_per_origin)
+    /// low along with it: a slow response delays what is behind it, so as long as another connection
+    /// may be opened, one is.
+    ///
+    /// A connection that ends fails all that is outstanding on it, each with what is known about it; a
+    /// retry layer belongs around the pool. A request whose caller goes away is one such end if its
+    /// response is not read within [`drain`](Self::drain).
+    ///
+    /// A depth of one pipelines nothing.
+    pub fn pipeline_depth(mut self, depth: NonZeroUsize) -> Self {
+        self.limits.depth = Some(depth).filter(|depth| depth.get() > 1);
+        self
+    }
+
     /// The version of HTTP. Default: by ALPN, else HTTP/1.1.
     pub const fn protocol(mut self, protocol: Protocol) -> Self {
         self.protocol = protocol;

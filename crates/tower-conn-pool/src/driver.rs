@@ -7,27 +7,37 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Sleep;
+use tower_conn_core::CloseReason;
 
 use crate::conn::{Conn, Returning};
 
 /// How long an orderly close may take: the flush, close_notify under TLS, the shutdown.
 const CLOSING: Duration = Duration::from_secs(1);
 
-/// Drives hyper's connection until it ends, is closed by order, or must be cut.
-pub(crate) async fn drive<B, F>(conn: Arc<Conn<B>>, hyper: F)
-where
-    F: Future<Output = hyper::Result<()>>,
-{
+/// Drives a connection until it ends, is closed by order, or must be cut.
+///
+/// `protocol` speaks HTTP over the transport; `note` tells the connection, after each turn, what has
+/// changed; `reason` says why it ended, if the protocol knows better than the transport.
+pub(crate) async fn drive<B, P: Future>(
+    conn: Arc<Conn<B>>,
+    protocol: P,
+    note: impl Fn(&P, &Arc<Conn<B>>),
+    reason: impl Fn(&P::Output) -> Option<CloseReason>,
+) {
     {
-        let mut hyper = pin!(hyper);
+        let mut protocol = pin!(protocol);
         let mut returning: Option<Returning> = None;
         let mut closing = false;
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         poll_fn(|cx| {
             loop {
-                if hyper.as_mut().poll(cx).is_ready() {
+                if let Poll::Ready(end) = protocol.as_mut().poll(cx) {
+                    if let Some(reason) = reason(&end) {
+                        conn.handle.request_close(reason);
+                    }
                     return Poll::Ready(());
                 }
+                note(&protocol, &conn);
                 if !closing && conn.handle.poll_drained(cx).is_ready() {
                     leave(&conn);
                     // Nothing orderly can come of a message that is half written.
@@ -36,7 +46,7 @@ where
                     }
                     closing = true;
                     timer = Some(Box::pin(tokio::time::sleep(CLOSING)));
-                    // hyper has to see that its sender is gone.
+                    // It has to see that its sender is gone.
                     continue;
                 }
                 if let Some(new) = conn.poll_returning(cx) {
@@ -66,7 +76,7 @@ where
             }
         })
         .await;
-        // Before the transport goes, with the future of hyper's connection, nobody finds it here.
+        // Before the transport goes, with the protocol's future, nobody finds it here.
         leave(&conn);
     }
     conn.clear();

@@ -45,7 +45,11 @@ pub enum PoolErrorKind {
     /// Too many local ports are in use or in TIME_WAIT towards this destination to open another
     /// connection, and there is none to wait for.
     PortsExhausted,
-    /// The connection failed before the response head; the source is hyper's error.
+    /// The request cannot be sent on a pipelined connection, or its body failed there; the source says
+    /// why.
+    Request,
+    /// The connection failed before the response head; the source is hyper's error, or why the pipelined
+    /// connection ended.
     Exchange,
     /// The response body failed, or ended before its framing said so.
     Body,
@@ -61,6 +65,7 @@ impl PoolErrorKind {
             Self::ConnectTimeout => "no connection was opened in time",
             Self::QueueFull => "too many requests wait for a connection",
             Self::PortsExhausted => "no local port is left to connect from",
+            Self::Request => "the request cannot be sent",
             Self::Exchange => "the connection failed before the response",
             Self::Body => "the response body failed",
             Self::Canceled => "opening the connection was given up",

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tower_conn_core::{CloseReason, Connection};
 
 use crate::Origin;
+use crate::conn::Wire;
 
 /// What the pool knows about a transport without holding it.
 #[derive(Debug)]
@@ -179,15 +180,18 @@ impl Drop for SocketGuard {
 pub(crate) struct PoolIo<T> {
     // Dropped before the guard: the socket is closed when its place is given away.
     io: TokioIo<T>,
-    http2: bool,
+    /// Whether bytes that arrive while no exchange is open are nobody's.
+    exclusive: bool,
     guard: SocketGuard,
 }
 
 impl<T: 'static> PoolIo<T> {
-    pub(crate) fn new(io: T, http2: bool, guard: SocketGuard) -> Self {
+    pub(crate) fn new(io: T, wire: Wire, guard: SocketGuard) -> Self {
         Self {
             io: TokioIo::new(io),
-            http2,
+            // HTTP/2 has frames of its own; a pipelined connection goes on reading what its caller
+            // has dropped, and knows better what nobody asked for.
+            exclusive: wire == Wire::Http1,
             guard,
         }
     }
@@ -257,7 +261,7 @@ impl<T: Read + Unpin + 'static> AsyncRead for PoolIo<T> {
                 }
             }
             Poll::Ready(Ok(())) => {
-                if !this.http2 && !state.has(UPGRADED) && this.guard.connection.is_idle() {
+                if this.exclusive && !state.has(UPGRADED) && this.guard.connection.is_idle() {
                     state.set(UNASKED);
                 }
             }

@@ -27,9 +27,14 @@
 //!    the request body. A body that is dropped is read to its end if that is small and quick, else
 //!    its connection is closed. A response that ends while its request body is still being sent gets
 //!    the same time, then the connection is closed (hyper issue 4176).
-//! 6. **HTTP/2**, by ALPN or prior knowledge, shares one connection for each origin. After a GOAWAY
-//!    it takes no new requests and finishes the old ones; those it hands back go to a new one.
-//! 7. **Upgrades.** A connection that has switched protocols (101, CONNECT) leaves the pool and keeps
+//! 6. **HTTP/2**, by ALPN or prior knowledge, shares one connection for each origin, and opens another
+//!    when as many streams are open on it as the server allows; up to the limits, then requests wait in
+//!    the queue. The last allowance of an origin applies to its new connections. After a GOAWAY a
+//!    connection takes no new requests and finishes the old ones; those it hands back go to a new one.
+//! 7. **Pipelining**, with [`pipeline_depth`](PoolBuilder::pipeline_depth): where the limits leave no room
+//!    for another connection, GETs go out behind others that are not answered yet. Whoever needs a
+//!    connection for itself, a POST or an upgrade, is not starved: one fills no further until it is empty.
+//! 8. **Upgrades.** A connection that has switched protocols (101, CONNECT) leaves the pool and keeps
 //!    its place in the limits until the tunnel ends: limits count sockets.
 //!
 //! # Evidence
@@ -94,12 +99,10 @@
 //!
 //! - Limits bound waiting, too: a request that needs a second one to the same origin before it ends
 //!   can wait for itself at a limit of one.
-//! - One HTTP/2 connection serves an origin; above the server's limit of streams, requests wait in
-//!   h2. Its tunnels (extended CONNECT) do not count as open exchanges.
+//! - Tunnels in HTTP/2 (extended CONNECT) do not count as open exchanges, nor against the limit of streams.
 //! - A TLS transport cannot be looked at from outside: before reuse after a pause the runtime polls
 //!   once, and what only the kernel knows by then can still be lost, as an
 //!   [`Ambiguous`](Delivery::Ambiguous) error.
-//! - HTTP/1.1 requests are not pipelined.
 //! - The transport of an upgraded connection is the pool's own wrapper: `Upgraded::downcast` to the
 //!   connector's type fails.
 
@@ -110,6 +113,7 @@ mod builder;
 mod conn;
 mod driver;
 mod error;
+mod incoming;
 mod io;
 mod observe;
 mod origin;

@@ -4,11 +4,13 @@ use std::hash::{BuildHasher, RandomState};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
-use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE};
 use http::{HeaderMap, Method, Request, Response, StatusCode, Version};
-use tower_conn_core::CloseReason;
+use http_body::Body;
 use tower_conn_core::framing::{BodyFraming, FramingError, has_both, response_framing};
 use tower_conn_core::options::has_connection_option;
+use tower_conn_core::{CloseReason, FreshConnection};
+use tower_pipeline_guard::client::{self, may_share};
 
 /// What a request says about the connection it is sent on, read before it is given away.
 #[derive(Clone, Debug)]
@@ -29,6 +31,43 @@ impl Asked {
 
     pub(crate) fn is_connect(&self) -> bool {
         self.method == Method::CONNECT
+    }
+}
+
+/// What a request needs of its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Need {
+    /// It insists on one that has carried no exchange.
+    pub(crate) fresh: bool,
+    /// Nothing may be outstanding beside it.
+    pub(crate) alone: bool,
+    /// It may leave HTTP, which in a pool that pipelines needs a connection of hyper's.
+    pub(crate) switches: bool,
+}
+
+impl Need {
+    pub(crate) fn of<B: Body>(request: &Request<B>, limits: &Limits) -> Self {
+        let fresh = request.extensions().get::<FreshConnection>().is_some();
+        if limits.depth.is_none() {
+            return Self {
+                fresh,
+                alone: true,
+                switches: false,
+            };
+        }
+        let switches =
+            request.method() == Method::CONNECT || request.headers().contains_key(UPGRADE);
+        Self {
+            // What has carried an exchange is pipelined.
+            fresh: fresh || switches,
+            alone: !may_share(request),
+            switches,
+        }
+    }
+
+    /// Whether it can be sent while the responses to others are outstanding.
+    pub(crate) const fn may_share(self) -> bool {
+        !self.fresh && !self.alone
     }
 }
 
@@ -122,6 +161,7 @@ pub(crate) struct Limits {
     pub(crate) drain_time: Duration,
     pub(crate) connect_timeout: Option<Duration>,
     pub(crate) check_after: Duration,
+    pub(crate) depth: Option<NonZeroUsize>,
 }
 
 const fn at_least_one(n: usize) -> NonZeroUsize {
@@ -149,6 +189,7 @@ impl Limits {
         drain_time: Duration::from_millis(500),
         connect_timeout: Some(Duration::from_secs(10)),
         check_after: Duration::from_millis(1),
+        depth: None,
     };
 
     /// How long a connection may idle, given what the server announced, and the reason that it
@@ -163,6 +204,13 @@ impl Limits {
             Some((limit, reason)) if limit <= hinted => Some((limit, reason)),
             _ => Some((hinted, CloseReason::HintExpired)),
         }
+    }
+
+    /// How a pipelined connection behaves.
+    pub(crate) fn pipeline(&self) -> client::Builder {
+        client::Builder::new()
+            .depth(self.depth.unwrap_or(NonZeroUsize::MIN))
+            .drain(self.drain_bytes, self.drain_time)
     }
 
     /// The age at which a connection retires: somewhere between the maximum and the maximum less

@@ -13,15 +13,16 @@ use tower_conn_core::{CloseReason, Connection, Exchange};
 use tower_keep_alive::KeepAliveHint;
 use tower_service::Service;
 
-use crate::body::{Lease, RequestBody};
-use crate::conn::{Conn, reason_of};
-use crate::error::{BoxError, is_unprocessed};
+use crate::body::Lease;
+use crate::conn::{Conn, SendFailed, Wire};
+use crate::error::BoxError;
+use crate::incoming::Incoming;
 use crate::origin::address;
-use crate::policy::{Asked, answer};
+use crate::policy::{Asked, Need, answer};
 use crate::shared::{Checkout, Dial, Shared, Stats};
 use crate::{
-    CloseDelimited, ConnectionUse, Delivery, FreshConnection, Origin, PoolBody, PoolBuilder,
-    PoolError, PoolErrorKind, PoolEvent, PoolObserver,
+    CloseDelimited, ConnectionUse, Delivery, Origin, PoolBody, PoolBuilder, PoolError,
+    PoolErrorKind, PoolEvent, PoolObserver,
 };
 
 /// A pool of client connections, as a `Service<Request<B>>`.
@@ -149,14 +150,14 @@ where
         let error = PoolError::new(PoolErrorKind::InvalidUri, Delivery::NotSent);
         return Err(error.returning(request));
     };
-    let wants_fresh = request.extensions().get::<FreshConnection>().is_some();
+    let mut need = Need::of(&request, &pool.limits);
     let uri = request.uri().clone();
     let version = request.version();
     let mut tries = 0;
     loop {
-        let fresh = wants_fresh || tries > REUSES;
+        need.fresh |= tries > REUSES;
         tries += 1;
-        let granted = match pool.checkout(&origin, fresh) {
+        let granted = match pool.checkout(&origin, need) {
             Ok(Checkout::Got(conn)) => Ok(conn),
             Ok(Checkout::Wait(waiting)) => waiting.await,
             Err(error) => Err(error),
@@ -168,6 +169,7 @@ where
         let idle_for = conn.handle.idle_for();
         let Ok(begun) = conn.handle.begin() else {
             // It closed between the pool and here, and the pool has let go of it.
+            conn.unused();
             if conn.handle.exchanges_begun() == 0 {
                 return Err(unsent(&conn.handle, None).returning(request));
             }
@@ -185,7 +187,7 @@ where
                 .on_event(&PoolEvent::Reused(&sent.conn.handle, idle));
         }
         let asked = Asked::of(&request);
-        let http2 = sent.conn.http2;
+        let http2 = sent.conn.wire == Wire::Http2;
         address(
             &mut request,
             &origin,
@@ -198,7 +200,7 @@ where
             Err(refused) => {
                 request = restore(refused, &uri, version);
                 let handle = sent.conn.handle.clone();
-                sent.over();
+                drop(sent.end());
                 if usage.is_reused() {
                     continue;
                 }
@@ -212,23 +214,22 @@ where
             Err(failed) => failed,
         };
         let handle = sent.conn.handle.clone();
-        let back = failed.take_message();
-        let untouched = back.is_some() || (!http2 && sent.conn.io.written() == written);
-        let error = failed.into_error();
-        let delivery = if untouched {
-            Delivery::NotSent
-        } else if is_unprocessed(&error) {
-            Delivery::NotProcessed
-        } else {
-            Delivery::Ambiguous
-        };
-        sent.failed(&error);
-        let back = back.map(|back| restore(back.map(RequestBody::into_inner), &uri, version));
-        match back {
-            Some(back) if usage.is_reused() => request = back,
+        if sent.conn.wire == Wire::Http1 && sent.conn.io.written() == written {
+            failed.delivery = Delivery::NotSent;
+        }
+        sent.failed(&failed);
+        let SendFailed {
+            kind,
+            delivery,
+            request: back,
+            source,
+            ..
+        } = *failed;
+        match back.map(|back| restore(back, &uri, version)) {
+            Some(back) if usage.is_reused() && kind == PoolErrorKind::Exchange => request = back,
             back => {
-                let error = PoolError::new(PoolErrorKind::Exchange, delivery)
-                    .because(error)
+                let error = PoolError::new(kind, delivery)
+                    .because(source)
                     .on(handle, Some(usage));
                 return Err(match back {
                     Some(request) => error.returning(request),
@@ -256,7 +257,7 @@ fn respond<C, B, O>(
     sent: InFlight<B>,
     usage: ConnectionUse,
     asked: &Asked,
-    mut response: Response<hyper::body::Incoming>,
+    mut response: Response<Incoming>,
 ) -> Response<PoolBody>
 where
     B: Send + 'static,
@@ -324,28 +325,32 @@ impl<B> InFlight<B> {
         idle_for: Option<std::time::Duration>,
         check_after: std::time::Duration,
     ) {
-        if idle_for.is_none_or(|idle| idle < check_after) || self.conn.http2 {
+        if idle_for.is_none_or(|idle| idle < check_after) || self.conn.wire == Wire::Http2 {
             return;
         }
         if self.conn.bare_tcp {
             self.conn.io.look_before_use();
-        } else {
+        } else if self.conn.wire == Wire::Http1 {
             // What the runtime polls on its way back here includes the transport.
             tokio::task::yield_now().await;
         }
     }
 
-    fn over(mut self) {
+    /// It is over, and the connection takes others as before.
+    fn end(mut self) -> Arc<Conn<B>> {
         self.exchange = None;
+        self.conn.unused();
+        Arc::clone(&self.conn)
     }
 
-    fn failed(mut self, error: &hyper::Error) {
-        self.exchange = None;
-        // hyper ends an HTTP/1.1 connection by itself; the transport knows why, unless it is this.
-        if !self.conn.http2 && (error.is_parse() || error.is_user()) {
-            self.conn.retire(reason_of(error));
+    fn failed(self, error: &SendFailed<B>) {
+        let conn = self.end();
+        if let Some(reason) = error.reason {
+            conn.retire(reason);
         }
-        self.conn.settle();
+        if conn.wire != Wire::Http2 {
+            conn.settle();
+        }
     }
 
     fn into_parts(mut self) -> (Arc<Conn<B>>, Exchange) {
@@ -356,7 +361,12 @@ impl<B> InFlight<B> {
 
 impl<B> Drop for InFlight<B> {
     fn drop(&mut self) {
-        if self.exchange.take().is_some() && !self.conn.http2 {
+        if self.exchange.take().is_none() {
+            return;
+        }
+        if self.conn.wire.is_shared() {
+            self.conn.leave();
+        } else {
             self.conn.retire(CloseReason::Aborted);
             self.conn.settle();
         }

@@ -1,23 +1,26 @@
 //! One pooled connection: its sender, and what happens to it when an exchange is over.
 
+mod sender;
+
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use http::{Request, Response};
+use http::Request;
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::client::legacy::connect::Connected;
-use pin_project_lite::pin_project;
 use tokio::time::Instant;
 use tower_conn_core::{CloseReason, Connection, Exchange};
 use tower_keep_alive::KeepAliveHint;
 
+pub(crate) use self::sender::{SendFailed, SendResult, Sender};
 use crate::Origin;
-use crate::body::{Leased, RequestBody};
+use crate::body::Leased;
+use crate::error::BoxError;
+use crate::incoming::Incoming;
 use crate::io::IoState;
 use crate::shared::Opened;
 
@@ -28,6 +31,12 @@ pub(crate) trait Home<B>: Send + Sync {
 
     /// The connection can take no more exchanges.
     fn forget(&self, conn: &Arc<Conn<B>>);
+
+    /// One of the exchanges on a shared connection is over.
+    fn leave(&self, conn: &Arc<Conn<B>>);
+
+    /// A shared connection may take more exchanges than before, or is empty.
+    fn offer(&self, conn: &Arc<Conn<B>>);
 
     /// The connection is closed, for this reason.
     fn report(&self, connection: &Connection, reason: CloseReason);
@@ -41,14 +50,34 @@ pub(crate) struct Conn<B> {
     pub(crate) origin: Origin,
     pub(crate) io: Arc<IoState>,
     pub(crate) connected: Connected,
-    pub(crate) http2: bool,
+    pub(crate) wire: Wire,
     /// Whether the socket itself can be looked at before use.
     pub(crate) bare_tcp: bool,
     pub(crate) retire_at: Option<Instant>,
     home: Weak<dyn Home<B>>,
+    /// HTTP/2: how many streams the peer allows. Pipelined: what its driver last told of its room.
+    room: AtomicUsize,
     inner: Mutex<Inner<B>>,
     returning: Mutex<Option<Returning>>,
     driver: AtomicWaker,
+}
+
+/// How a connection carries exchanges.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wire {
+    /// One at a time, by hyper.
+    Http1,
+    /// As many streams as the peer allows.
+    Http2,
+    /// One after the other without waiting for the responses.
+    Pipelined,
+}
+
+impl Wire {
+    /// Whether it carries several exchanges at once.
+    pub(crate) const fn is_shared(self) -> bool {
+        !matches!(self, Self::Http1)
+    }
 }
 
 struct Inner<B> {
@@ -56,11 +85,6 @@ struct Inner<B> {
     /// The server's last word on idle time, and on how many more requests it takes.
     timeout: Option<Duration>,
     max: Option<u32>,
-}
-
-pub(crate) enum Sender<B> {
-    Http1(http1::SendRequest<RequestBody<B>>),
-    Http2(http2::SendRequest<RequestBody<B>>),
 }
 
 /// A connection whose response is over, or given up, and that is not free yet.
@@ -99,10 +123,11 @@ impl<B> Conn<B> {
             origin,
             io: opened.state,
             connected: opened.connected,
-            http2: opened.http2,
+            wire: opened.wire,
             bare_tcp: opened.bare_tcp,
             retire_at,
             home,
+            room: AtomicUsize::new(opened.streams),
             inner: Mutex::new(Inner {
                 sender: Some(sender),
                 timeout,
@@ -120,10 +145,58 @@ impl<B> Conn<B> {
         if self.handle.is_closing() || self.io.is_dead() {
             return false;
         }
+        matches!(&lock(&self.inner).sender, Some(sender) if !sender.is_closed())
+    }
+
+    /// Whether another exchange can be put on it beside so many. Those may not all have been sent.
+    pub(crate) fn has_room_beside(&self, in_flight: usize) -> bool {
+        match self.wire {
+            Wire::Http1 => in_flight == 0,
+            Wire::Http2 => in_flight < self.streams().max(1),
+            // Not before the first response has been looked at: it may say how many more are welcome.
+            Wire::Pipelined if in_flight > 0 && self.handle.exchanges_finished() == 0 => false,
+            Wire::Pipelined => match &lock(&self.inner).sender {
+                Some(Sender::Pipelined(line)) => in_flight < line.depth() && line.room() > 0,
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether nothing is outstanding on it, not even what nobody waits for.
+    pub(crate) fn is_empty(&self) -> bool {
         match &lock(&self.inner).sender {
-            Some(Sender::Http1(sender)) => !sender.is_closed(),
-            Some(Sender::Http2(sender)) => !sender.is_closed(),
-            None => false,
+            Some(Sender::Pipelined(line)) => line.outstanding() == 0,
+            _ => true,
+        }
+    }
+
+    /// For the driver of HTTP/2: how many streams the peer allows now.
+    pub(crate) fn note_streams(self: &Arc<Self>, streams: usize) {
+        if self.room.swap(streams, Ordering::AcqRel) != streams {
+            self.make_offer();
+        }
+    }
+
+    /// For HTTP/2: how many streams the peer allows.
+    pub(crate) fn streams(&self) -> usize {
+        self.room.load(Ordering::Acquire)
+    }
+
+    /// For the driver of a pipelined connection: its room may have changed.
+    pub(crate) fn note_room(self: &Arc<Self>) {
+        let room = match &lock(&self.inner).sender {
+            Some(Sender::Pipelined(line)) if line.outstanding() == 0 => usize::MAX,
+            Some(Sender::Pipelined(line)) => line.room(),
+            _ => return,
+        };
+        if self.room.swap(room, Ordering::AcqRel) != room && room > 0 {
+            self.make_offer();
+        }
+    }
+
+    fn make_offer(self: &Arc<Self>) {
+        if let Some(home) = self.home() {
+            home.offer(self);
         }
     }
 
@@ -136,16 +209,17 @@ impl<B> Conn<B> {
             .or_else(|| inner.max.map(|max| max.saturating_sub(1)));
     }
 
-    /// The announced idle time, and whether the server takes another request.
-    pub(crate) fn hint(&self) -> (Option<Duration>, bool) {
+    /// The announced idle time, and whether the server takes another request beside so many.
+    pub(crate) fn hint(&self, in_flight: usize) -> (Option<Duration>, bool) {
         let inner = lock(&self.inner);
-        (inner.timeout, inner.max != Some(0))
+        let more = inner.max.is_none_or(|max| in_flight < max as usize);
+        (inner.timeout, more)
     }
 
     /// Has the connection closed by its driver: at once if no exchange is open.
     pub(crate) fn retire(&self, reason: CloseReason) {
-        if self.http2 {
-            // Others may be about to begin an exchange on it.
+        if self.wire.is_shared() {
+            // Others have exchanges on it, or are about to begin one.
             self.handle.request_close(reason);
         } else {
             self.handle.close(reason);
@@ -176,6 +250,21 @@ impl<B> Conn<B> {
         drop(exchange);
         match self.home() {
             Some(home) => home.release(self),
+            None => self.retire(CloseReason::Application),
+        }
+    }
+
+    /// What was granted has not been used, or came to nothing.
+    pub(crate) fn unused(self: &Arc<Self>) {
+        if self.wire.is_shared() {
+            self.leave();
+        }
+    }
+
+    /// An exchange on a shared connection is over.
+    pub(crate) fn leave(self: &Arc<Self>) {
+        match self.home() {
+            Some(home) => home.leave(self),
             None => self.retire(CloseReason::Application),
         }
     }
@@ -262,52 +351,19 @@ impl<B> Conn<B> {
 
 impl<B> Conn<B>
 where
-    B: Body + Send + 'static,
+    B: Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
 {
-    /// Hands a request to hyper; gives it back if the connection has ended.
+    /// Hands a request over; gives it back if the connection has ended.
     #[expect(clippy::result_large_err, reason = "the request, whole")]
     pub(crate) fn send(
         &self,
         request: Request<B>,
     ) -> Result<impl Future<Output = SendResult<B>> + use<B>, Request<B>> {
-        let mut inner = lock(&self.inner);
-        match &mut inner.sender {
-            Some(Sender::Http1(sender)) => {
-                self.io.request_begins();
-                let state = Some(Arc::clone(&self.io));
-                let request = request.map(|body| RequestBody::new(body, state));
-                Ok(Sending::Http1 {
-                    future: sender.try_send_request(request),
-                })
-            }
-            Some(Sender::Http2(sender)) => {
-                let request = request.map(|body| RequestBody::new(body, None));
-                Ok(Sending::Http2 {
-                    future: sender.try_send_request(request),
-                })
-            }
+        match &mut lock(&self.inner).sender {
+            Some(sender) => Ok(sender.send(request, &self.io)),
             None => Err(request),
-        }
-    }
-}
-
-pub(crate) type SendResult<B> = Result<Response<Incoming>, TrySendError<Request<RequestBody<B>>>>;
-
-pin_project! {
-    #[project = SendingProj]
-    enum Sending<A, B> {
-        Http1 { #[pin] future: A },
-        Http2 { #[pin] future: B },
-    }
-}
-
-impl<A: Future, B: Future<Output = A::Output>> Future for Sending<A, B> {
-    type Output = A::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<A::Output> {
-        match self.project() {
-            SendingProj::Http1 { future } => future.poll(cx),
-            SendingProj::Http2 { future } => future.poll(cx),
         }
     }
 }
@@ -323,18 +379,29 @@ impl<B: Send + 'static> Leased for Conn<B> {
                 drop(exchange);
                 self.retire(reason);
                 self.settle();
+                if self.wire.is_shared() {
+                    self.leave();
+                }
             }
-            None if self.http2 => drop(exchange),
+            None if self.wire.is_shared() => {
+                drop(exchange);
+                self.leave();
+            }
             None if self.is_ready() => self.free(exchange),
             None => self.leave_to_driver(Returning::Unready(exchange)),
         }
     }
 
     fn dropped(self: Arc<Self>, rest: Incoming, exchange: Exchange, retire: Option<CloseReason>) {
-        if self.http2 {
-            // RST_STREAM: the others on the connection go on.
+        if self.wire.is_shared() {
+            // HTTP/2 sends RST_STREAM. A pipelined connection reads the rest, within bounds, and says
+            // when it has.
             drop(rest);
-            return;
+            drop(exchange);
+            if let Some(reason) = retire {
+                self.retire(reason);
+            }
+            return self.leave();
         }
         let limit = self.home().map_or(0, |home| home.drain_limits().0);
         if retire.is_some() || rest.size_hint().lower() > limit {
@@ -345,11 +412,19 @@ impl<B: Send + 'static> Leased for Conn<B> {
         }
     }
 
-    fn failed(self: Arc<Self>, exchange: Exchange, error: &hyper::Error) {
+    fn failed(self: Arc<Self>, exchange: Exchange, reason: CloseReason) {
         drop(exchange);
-        if !self.http2 {
-            self.retire(reason_of(error));
-            self.settle();
+        match self.wire {
+            Wire::Http1 => {
+                self.retire(reason);
+                self.settle();
+            }
+            Wire::Http2 => self.leave(),
+            Wire::Pipelined => {
+                self.retire(reason);
+                self.settle();
+                self.leave();
+            }
         }
     }
 }

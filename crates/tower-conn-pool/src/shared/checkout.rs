@@ -9,10 +9,13 @@ use tokio::time::Instant;
 use tower_conn_core::CloseReason;
 
 use super::dial::Dial;
-use super::origin::Waiter;
+use super::dial::Wanted;
+use super::lines::Line;
+use super::waiters::Waiter;
 use super::work::Work;
 use super::{Grant, Shared, State};
 use crate::conn::{Conn, lock};
+use crate::policy::Need;
 use crate::ports::Room;
 use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
 
@@ -89,16 +92,16 @@ where
     pub(crate) fn checkout(
         self: &Arc<Self>,
         origin: &Origin,
-        fresh: bool,
+        need: Need,
     ) -> Result<Checkout<C, B, O>, PoolError> {
         let mut work = Work::default();
         let mut queued = None;
         let result = {
             let mut state = lock(&self.state);
-            match self.take_idle(&mut state, origin, fresh, &mut work) {
+            match self.take_open(&mut state, origin, need, &mut work) {
                 Some(conn) => Ok(Checkout::Got(conn)),
                 None => {
-                    self.enqueue(&mut state, origin, fresh, &mut work)
+                    self.enqueue(&mut state, origin, need, &mut work)
                         .map(|(waiting, place)| {
                             queued = Some(place);
                             Checkout::Wait(waiting)
@@ -113,33 +116,24 @@ where
         result
     }
 
-    /// The most recently used connection that is still good.
-    fn take_idle(
+    /// A stream, the most recently used idle connection that is still good, or, where the limits leave
+    /// no room for another one, a place behind others.
+    fn take_open(
         &self,
         state: &mut State<B>,
         origin: &Origin,
-        fresh: bool,
+        need: Need,
         work: &mut Work<B>,
     ) -> Option<Arc<Conn<B>>> {
-        let entry = state.origins.get_mut(origin)?;
-        if fresh {
+        if need.fresh {
             return None;
         }
-        if let Some(conn) = &entry.http2 {
-            let spent = self
-                .limits
-                .max_uses
-                .is_some_and(|max| conn.handle.exchanges_begun() >= max.get());
-            if conn.is_usable() && !spent {
-                return Some(Arc::clone(conn));
+        let full = state.total >= self.limits.total.get();
+        let entry = state.origins.get_mut(origin)?;
+        if !entry.lines.is_empty() && entry.speaks_http2 {
+            if let Some(conn) = entry.take_stream(&self.limits, &mut work.retire) {
+                return Some(conn);
             }
-            let reason = if spent {
-                CloseReason::MaxRequests
-            } else {
-                conn.io.end()
-            };
-            work.retire
-                .extend(entry.http2.take().map(|conn| (conn, reason)));
         }
         let mut now = None;
         while let Some(idle) = entry.idle.pop_back() {
@@ -150,11 +144,18 @@ where
             if expired {
                 work.retire.push((idle.conn, idle.reason));
             } else if idle.conn.is_usable() {
+                if idle.conn.wire.is_shared() {
+                    entry.lines.push(Line::one(Arc::clone(&idle.conn)));
+                }
                 return Some(idle.conn);
             } else {
                 let reason = idle.conn.io.end();
                 work.retire.push((idle.conn, reason));
             }
+        }
+        let full = full || entry.open >= self.limits.per_origin.get();
+        if full && need.may_share() && entry.waiters.sharing() == 0 {
+            return entry.take_place_behind(&self.limits);
         }
         None
     }
@@ -163,7 +164,7 @@ where
         self: &Arc<Self>,
         state: &mut State<B>,
         origin: &Origin,
-        fresh: bool,
+        need: Need,
         work: &mut Work<B>,
     ) -> Result<(Waiting<C, B, O>, usize), PoolError> {
         if self.limits.waiting.is_some_and(|max| state.waiting >= max)
@@ -176,17 +177,20 @@ where
         let (sender, receiver) = oneshot::channel();
         let entry = state.origins.entry(origin.clone()).or_default();
         entry.speaks_http2 |= self.protocol == Protocol::Http2;
-        entry.waiters.insert(
+        entry.waiters.push(
             ticket,
             Waiter {
                 grant: sender,
-                fresh,
+                need,
                 dialing: false,
             },
         );
         let place = entry.waiters.len();
         state.waiting += 1;
         self.pump(state, origin, work);
+        if need.may_share() {
+            self.share_lines(state, origin, work);
+        }
         let waiting = Waiting {
             pool: Arc::clone(self),
             origin: origin.clone(),
@@ -206,7 +210,7 @@ where
         let Some(entry) = state.origins.get_mut(origin) else {
             return;
         };
-        if entry.waiters.remove(&ticket).is_some() {
+        if entry.waiters.remove(ticket).is_some() {
             state.waiting -= 1;
             state.tidy(origin);
         }
@@ -214,8 +218,8 @@ where
 
     /// Puts back a connection that was granted and not used.
     pub(super) fn give_back(&self, conn: Arc<Conn<B>>) {
-        if conn.http2 {
-            return;
+        if conn.wire.is_shared() {
+            return self.turn_line(&conn, true);
         }
         let mut work = Work::default();
         self.place(&mut lock(&self.state), conn, &mut work);
@@ -228,9 +232,10 @@ where
             let Some(entry) = state.origins.get_mut(origin) else {
                 return;
             };
-            let Some(ticket) = entry.wants_dial() else {
+            let Some((ticket, waiter)) = entry.wants_dial() else {
                 return;
             };
+            let switches = waiter.need.switches;
             if entry.open >= self.limits.per_origin.get() {
                 // Full of connections that the waiter does not want: one of them makes room.
                 if entry.evicting == 0 {
@@ -251,13 +256,16 @@ where
             let Some(entry) = state.origins.get_mut(origin) else {
                 return;
             };
-            if let Some(waiter) = entry.waiters.get_mut(&ticket) {
-                waiter.dialing = true;
-            }
+            entry.waiters.dialing(ticket);
             entry.dialing += 1;
             entry.open += 1;
             state.total += 1;
-            work.dials.push((origin.clone(), ticket));
+            work.dials.push(Wanted {
+                origin: origin.clone(),
+                ticket,
+                switches,
+                streams: entry.streams,
+            });
         }
     }
 
@@ -291,7 +299,7 @@ where
                     .push((peer, self.ports.used(peer), self.ports.ports()));
                 if entry.open == 0 {
                     state.waiting -= entry.waiters.len();
-                    for waiter in std::mem::take(&mut entry.waiters).into_values() {
+                    for waiter in entry.waiters.take_all() {
                         let error =
                             PoolError::new(PoolErrorKind::PortsExhausted, Delivery::NotSent);
                         work.grants.push((waiter.grant, Err(error)));
@@ -325,7 +333,7 @@ where
                 .origins
                 .iter()
                 .filter(|(_, entry)| entry.open < self.limits.per_origin.get())
-                .filter_map(|(origin, entry)| Some((entry.wants_dial()?, origin)))
+                .filter_map(|(origin, entry)| Some((entry.wants_dial()?.0, origin)))
                 .min_by_key(|&(ticket, _)| ticket)
                 .map(|(_, origin)| origin.clone());
             let Some(origin) = oldest else {

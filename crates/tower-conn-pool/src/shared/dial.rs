@@ -1,6 +1,5 @@
 //! Opening a connection.
 
-use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 
@@ -12,12 +11,14 @@ use hyper_util::client::legacy::connect::{Connected, Connection as Transport, Ht
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::Instant;
 use tower_conn_core::{CloseReason, Connection, Side};
+use tower_pipeline_guard::client::{Cause, Driver};
 use tower_service::Service;
 
+use super::lines::Line;
 use super::origin::http2_due;
 use super::work::Work;
 use super::{Shared, State};
-use crate::conn::{Conn, Home, Sender, lock};
+use crate::conn::{Conn, Home, Sender, Wire, lock};
 use crate::driver::drive;
 use crate::error::{BoxError, is_addr_not_available};
 use crate::io::{IoState, PoolIo, SocketGuard, SocketOwner, tcp};
@@ -26,8 +27,8 @@ use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver,
 /// A connector that makes connections for requests with these bodies: what hyper-util's `Connect`
 /// asks for.
 pub(crate) trait Dial<B>: Sized + Send + Sync + 'static {
-    /// Starts opening a connection; `ticket` is the waiter it is opened for.
-    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, origin: Origin, ticket: u64);
+    /// Starts opening a connection.
+    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, wanted: Wanted);
 }
 
 impl<C, B> Dial<B> for C
@@ -40,15 +41,28 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, origin: Origin, ticket: u64) {
+    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, wanted: Wanted) {
         let dialing = Dialing {
             pool: Arc::clone(pool),
-            origin,
-            ticket,
+            origin: wanted.origin,
+            ticket: wanted.ticket,
+            switches: wanted.switches,
+            streams: wanted.streams,
             state: Open::Slot,
         };
         pool.spawn(open(dialing));
     }
+}
+
+/// A connection that is to be opened.
+pub(crate) struct Wanted {
+    pub(super) origin: Origin,
+    /// The waiter it is opened for.
+    pub(super) ticket: u64,
+    /// Whether that waiter's request may switch protocols, for which it needs hyper.
+    pub(super) switches: bool,
+    /// How many HTTP/2 streams the server is taken to allow until it says so.
+    pub(super) streams: usize,
 }
 
 /// A connection that is being opened; undone when dropped.
@@ -61,6 +75,8 @@ where
     pool: Arc<Shared<C, B, O>>,
     origin: Origin,
     ticket: u64,
+    switches: bool,
+    streams: usize,
     state: Open,
 }
 
@@ -74,12 +90,13 @@ enum Open {
     Done,
 }
 
-/// What is known about a connection before hyper has it.
+/// What is known about a connection before its protocol has it.
 pub(crate) struct Opened {
     pub(crate) handle: Connection,
     pub(crate) state: Arc<IoState>,
     pub(crate) connected: Connected,
-    pub(crate) http2: bool,
+    pub(crate) wire: Wire,
+    pub(crate) streams: usize,
     /// Whether the socket itself can be looked at before use.
     pub(crate) bare_tcp: bool,
 }
@@ -109,22 +126,38 @@ where
     };
     let (io, opened) = dialing.watch(io);
     let failed = connect_error(PoolErrorKind::Connect).on(opened.handle.clone(), None);
-    if opened.http2 {
-        let mut builder = http2::Builder::new(TokioExecutor::new());
-        match builder.timer(TokioTimer::new()).handshake(io).await {
-            Ok((sender, hyper)) => {
-                let conn = dialing.succeed(opened, Sender::Http2(sender));
-                drive(conn, hyper).await;
-            }
-            Err(error) => dialing.fail(failed.because(error)),
-        }
-    } else {
-        match dialing.pool.http1.handshake(io).await {
+    match opened.wire {
+        Wire::Http1 => match dialing.pool.http1.handshake(TokioIo::new(io)).await {
             Ok((sender, hyper)) => {
                 let conn = dialing.succeed(opened, Sender::Http1(sender));
-                drive(conn, hyper.with_upgrades()).await;
+                drive(conn, hyper.with_upgrades(), |_, _| {}, |_| None).await;
             }
             Err(error) => dialing.fail(failed.because(error)),
+        },
+        Wire::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .initial_max_send_streams(opened.streams);
+            match builder.handshake(TokioIo::new(io)).await {
+                Ok((sender, hyper)) => {
+                    let conn = dialing.succeed(opened, Sender::Http2(sender));
+                    let streams = |hyper: &http2::Connection<_, _, _>, conn: &Arc<Conn<B>>| {
+                        conn.note_streams(hyper.current_max_send_streams());
+                    };
+                    drive(conn, hyper, streams, |_| None).await;
+                }
+                Err(error) => dialing.fail(failed.because(error)),
+            }
+        }
+        Wire::Pipelined => {
+            let (line, driver) = dialing.pool.limits.pipeline().handshake(io);
+            let conn = dialing.succeed(opened, Sender::Pipelined(line));
+            let room = |_: &Driver<_, _>, conn: &Arc<Conn<B>>| conn.note_room();
+            drive(conn, driver, room, |end| {
+                end.as_ref().err().map(Cause::close_reason)
+            })
+            .await;
         }
     }
 }
@@ -155,7 +188,7 @@ where
     O: PoolObserver,
 {
     /// Puts a transport under watch; from here on its place is given up when it is dropped.
-    fn watch<T>(&mut self, io: T) -> (TokioIo<PoolIo<T>>, Opened)
+    fn watch<T>(&mut self, io: T) -> (PoolIo<T>, Opened)
     where
         T: Transport + Send + 'static,
     {
@@ -177,9 +210,11 @@ where
             None => false,
         };
         let handle = builder.build();
-        let http2 = match self.pool.protocol {
-            Protocol::Auto => connected.is_negotiated_h2(),
-            Protocol::Http2 => true,
+        let wire = match self.pool.protocol {
+            Protocol::Http2 => Wire::Http2,
+            Protocol::Auto if connected.is_negotiated_h2() => Wire::Http2,
+            Protocol::Auto if self.switches || self.pool.limits.depth.is_none() => Wire::Http1,
+            Protocol::Auto => Wire::Pipelined,
         };
         let state = Arc::new(IoState::new());
         let owner: Weak<dyn SocketOwner> = Arc::downgrade(&self.pool) as Weak<dyn SocketOwner>;
@@ -193,12 +228,13 @@ where
         if let Some(peer) = handle.peer_addr() {
             self.pool.ports.opened(peer);
         }
-        let io = TokioIo::new(PoolIo::new(io, http2, guard));
+        let io = PoolIo::new(io, wire, guard);
         let opened = Opened {
             handle,
             state,
             connected,
-            http2,
+            wire,
+            streams: self.streams,
             bare_tcp,
         };
         (io, opened)
@@ -216,14 +252,8 @@ where
             let entry = state.origins.entry(self.origin.clone()).or_default();
             entry.dialing -= 1;
             entry.peer = handle.peer_addr();
-            entry.speaks_http2 = opened.http2;
-            let lost = match entry.waiters.get_mut(&self.ticket) {
-                Some(waiter) => {
-                    waiter.dialing = false;
-                    false
-                }
-                None => true,
-            };
+            entry.speaks_http2 = opened.wire == Wire::Http2;
+            let lost = !entry.waiters.dialed(self.ticket);
             let retire_at = pool
                 .limits
                 .retirement(&pool.seed, handle.id())
@@ -237,7 +267,7 @@ where
                 sender,
                 home,
             ));
-            if conn.http2 {
+            if conn.wire == Wire::Http2 {
                 pool.share(state, Arc::clone(&conn), self.ticket, &mut work);
             } else {
                 pool.place(state, Arc::clone(&conn), &mut work);
@@ -278,10 +308,8 @@ where
                 }
                 if no_port && others > entry.dialing && entry.peer.is_some() {
                     // There are connections to wait for.
-                    if let Some(waiter) = entry.waiters.get_mut(&self.ticket) {
-                        waiter.dialing = false;
-                    }
-                } else if let Some(waiter) = entry.waiters.remove(&self.ticket) {
+                    entry.waiters.dialed(self.ticket);
+                } else if let Some(waiter) = entry.waiters.remove(self.ticket) {
                     state.waiting -= 1;
                     let error = if no_port {
                         connect_error(PoolErrorKind::PortsExhausted).because(error)
@@ -293,7 +321,7 @@ where
             }
             None => {
                 state.waiting -= entry.waiters.len();
-                for waiter in std::mem::take(&mut entry.waiters).into_values() {
+                for waiter in entry.waiters.take_all() {
                     let canceled = connect_error(PoolErrorKind::Canceled);
                     work.grants.push((waiter.grant, Err(canceled)));
                 }
@@ -332,37 +360,41 @@ where
     B: Send + 'static,
     O: PoolObserver,
 {
-    /// Gives an HTTP/2 connection to all who wait, and to those who come.
+    /// Gives a new HTTP/2 connection to those who wait, and to those who come.
     fn share(&self, state: &mut State<B>, conn: Arc<Conn<B>>, ticket: u64, work: &mut Work<B>) {
         let Some(entry) = state.origins.get_mut(&conn.origin) else {
             return;
         };
-        let for_fresh = entry.waiters.get(&ticket).is_some_and(|w| w.fresh);
-        let shared = match entry.http2.take() {
-            // A second one was opened before the first was known to be HTTP/2.
-            Some(first) if !for_fresh && first.is_usable() => {
+        let (due, _) = http2_due(&conn, Instant::now(), &self.limits);
+        if entry
+            .waiters
+            .get(ticket)
+            .is_some_and(|waiter| waiter.need.fresh)
+        {
+            // Whoever insists on a new connection has a reason: what is idle goes.
+            entry.retire_empty_lines(CloseReason::Surplus, &mut work.retire);
+            let taken = entry.waiters.remove(ticket);
+            state.waiting -= usize::from(taken.is_some());
+            let in_flight = usize::from(taken.is_some());
+            work.grants
+                .extend(taken.map(|waiter| (waiter.grant, Ok(Arc::clone(&conn)))));
+            entry.lines.insert(0, Line { conn, in_flight });
+        } else {
+            // Opened before the first one was known to be HTTP/2, it may be one too many.
+            self.share_lines(state, &conn.origin, work);
+            let Some(entry) = state.origins.get_mut(&conn.origin) else {
+                return;
+            };
+            if !entry.lines.is_empty() && entry.waiters.is_empty() {
                 work.retire.push((conn, CloseReason::Surplus));
-                first
+                return;
             }
-            other => {
-                work.retire
-                    .extend(other.map(|old| (old, CloseReason::Surplus)));
-                conn
-            }
-        };
-        entry.http2 = Some(Arc::clone(&shared));
-        let (mut served, mut left) = (0, BTreeMap::new());
-        for (number, waiter) in std::mem::take(&mut entry.waiters) {
-            if waiter.fresh && number != ticket {
-                left.insert(number, waiter);
-            } else {
-                served += 1;
-                work.grants.push((waiter.grant, Ok(Arc::clone(&shared))));
-            }
+            entry.lines.push(Line {
+                conn: Arc::clone(&conn),
+                in_flight: 0,
+            });
+            self.share_lines(state, &conn.origin, work);
         }
-        entry.waiters = left;
-        state.waiting -= served;
-        let (due, _) = http2_due(&shared, Instant::now(), &self.limits);
         if let Some(at) = due {
             self.wake_at(state, at, work);
         }

@@ -6,7 +6,9 @@
 
 mod checkout;
 mod dial;
+mod lines;
 mod origin;
+mod waiters;
 mod work;
 
 use std::collections::HashMap;
@@ -20,6 +22,7 @@ use tower_conn_core::{CloseReason, Connection};
 
 pub(crate) use self::checkout::Checkout;
 pub(crate) use self::dial::{Dial, Opened};
+use self::lines::Line;
 use self::origin::{Idle, OriginState};
 use self::work::Work;
 use crate::conn::{Conn, Home, lock};
@@ -170,6 +173,14 @@ where
         }
     }
 
+    fn leave(&self, conn: &Arc<Conn<B>>) {
+        self.turn_line(conn, true);
+    }
+
+    fn offer(&self, conn: &Arc<Conn<B>>) {
+        self.turn_line(conn, false);
+    }
+
     fn report(&self, connection: &Connection, reason: CloseReason) {
         SocketOwner::report(self, connection, reason);
     }
@@ -185,7 +196,7 @@ where
     B: Send + 'static,
     O: PoolObserver,
 {
-    /// Gives a free HTTP/1.1 connection to the oldest waiter, keeps it, or closes it.
+    /// Gives an empty HTTP/1.1 connection to the oldest waiter, keeps it, or closes it.
     fn place(&self, state: &mut State<B>, conn: Arc<Conn<B>>, work: &mut Work<B>) {
         if !conn.is_usable() {
             // Its driver knows, or is about to find out.
@@ -193,7 +204,7 @@ where
             return;
         }
         let now = Instant::now();
-        let (timeout, more) = conn.hint();
+        let (timeout, more) = conn.hint(0);
         let uses = conn.handle.exchanges_begun();
         let spent = !more || self.limits.max_uses.is_some_and(|max| uses >= max.get());
         let due = conn.retire_at.is_some_and(|at| at <= now);
@@ -218,10 +229,13 @@ where
             entry.hint = timeout;
         }
         let binds = total_binds || entry.open >= self.limits.per_origin.get();
-        match entry.next_waiter(uses == 0, binds) {
+        match entry.next_waiter(uses == 0, conn.wire, binds) {
             origin::Next::Waiter(waiter) => {
                 state.waiting -= 1;
-                work.grants.push((waiter, Ok(conn)));
+                if conn.wire.is_shared() {
+                    entry.lines.push(Line::one(Arc::clone(&conn)));
+                }
+                work.grants.push((waiter.grant, Ok(conn)));
                 return;
             }
             origin::Next::MakeRoom => {
@@ -349,8 +363,8 @@ impl<C, B, O> Drop for Shared<C, B, O> {
             for idle in entry.idle.drain(..) {
                 idle.conn.retire(CloseReason::Application);
             }
-            if let Some(conn) = entry.http2.take() {
-                conn.retire(CloseReason::Application);
+            for line in entry.lines.drain(..) {
+                line.conn.retire(CloseReason::Application);
             }
         }
         self.alarm.notify_one();

@@ -1,27 +1,32 @@
 //! What a pool knows about one origin.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tower_conn_core::CloseReason;
 
-use super::Grant;
-use crate::conn::Conn;
+use super::lines::Line;
+use super::waiters::{Waiter, Waiters};
+use crate::conn::{Conn, Wire};
 use crate::policy::Limits;
+
+/// What is assumed before a server has said how many HTTP/2 streams it allows: it should not be fewer
+/// (RFC 9113 section 6.5.2).
+const INITIAL_STREAMS: usize = 100;
 
 pub(super) struct OriginState<B> {
     /// HTTP/1.1 connections that wait for a request, the longest-idle one first.
     pub(super) idle: VecDeque<Idle<B>>,
-    /// The HTTP/2 connection that requests share.
-    pub(super) http2: Option<Arc<Conn<B>>>,
+    /// Connections that requests share.
+    pub(super) lines: Vec<Line<B>>,
     /// Whether the last connection was HTTP/2: then one is opened at a time.
     pub(super) speaks_http2: bool,
-    /// By ticket: in the order in which they came.
-    pub(super) waiters: BTreeMap<u64, Waiter<B>>,
+    /// How many HTTP/2 streams the server allowed last.
+    pub(super) streams: usize,
+    pub(super) waiters: Waiters<B>,
     /// Sockets that are open, being opened or being closed.
     pub(super) open: usize,
     pub(super) dialing: usize,
@@ -39,18 +44,10 @@ pub(super) struct Idle<B> {
     pub(super) reason: CloseReason,
 }
 
-pub(super) struct Waiter<B> {
-    pub(super) grant: oneshot::Sender<Grant<B>>,
-    /// Takes only a connection that has carried no exchange.
-    pub(super) fresh: bool,
-    /// Whether a connection is being opened for it.
-    pub(super) dialing: bool,
-}
-
 /// Who gets a connection that has become free.
 pub(super) enum Next<B> {
-    Waiter(oneshot::Sender<Grant<B>>),
-    /// The oldest waiter wants a new connection, and the limits leave no room for one.
+    Waiter(Waiter<B>),
+    /// The oldest waiter wants another connection, and the limits leave no room for one.
     MakeRoom,
     Nobody,
 }
@@ -59,9 +56,10 @@ impl<B> Default for OriginState<B> {
     fn default() -> Self {
         Self {
             idle: VecDeque::new(),
-            http2: None,
+            lines: Vec::new(),
             speaks_http2: false,
-            waiters: BTreeMap::new(),
+            streams: INITIAL_STREAMS,
+            waiters: Waiters::default(),
             open: 0,
             dialing: 0,
             evicting: 0,
@@ -81,46 +79,37 @@ impl<B> OriginState<B> {
         self.hint.is_some() || self.speaks_http2 || self.peer.is_some()
     }
 
-    /// Takes the oldest waiter that a connection does for.
-    pub(super) fn next_waiter(&mut self, is_new: bool, limits_bind: bool) -> Next<B> {
-        let Some((_, first)) = self.waiters.first_key_value() else {
+    /// Takes the oldest waiter that an empty connection does for.
+    pub(super) fn next_waiter(&mut self, is_new: bool, wire: Wire, limits_bind: bool) -> Next<B> {
+        let Some(first) = self.waiters.first() else {
             return Next::Nobody;
         };
-        if first.fresh && !is_new && !first.dialing && limits_bind && self.evicting == 0 {
+        if !first.takes(is_new, wire) && !first.dialing && limits_bind && self.evicting == 0 {
             return Next::MakeRoom;
         }
-        let fits = self
-            .waiters
-            .iter()
-            .find(|(_, waiter)| is_new || !waiter.fresh)
-            .map(|(&ticket, _)| ticket);
-        match fits.and_then(|ticket| self.waiters.remove(&ticket)) {
-            Some(waiter) => Next::Waiter(waiter.grant),
+        match self.waiters.take_for(is_new, wire) {
+            Some(waiter) => Next::Waiter(waiter),
             None => Next::Nobody,
         }
     }
 
     /// The oldest waiter that no connection is being opened for, if one should be: each waiter is
     /// worth one, and all of an HTTP/2 origin together are.
-    pub(super) fn wants_dial(&self) -> Option<u64> {
+    pub(super) fn wants_dial(&self) -> Option<(u64, &Waiter<B>)> {
         if self.waiters.len() <= self.dialing || (self.speaks_http2 && self.dialing > 0) {
             return None;
         }
-        self.waiters
-            .iter()
-            .find(|(_, waiter)| !waiter.dialing)
-            .map(|(&ticket, _)| ticket)
+        self.waiters.undialed()
     }
 
     /// Takes a connection out; `true` if it was among the idle ones.
     pub(super) fn remove(&mut self, conn: &Arc<Conn<B>>) -> bool {
-        if self
-            .http2
-            .as_ref()
-            .is_some_and(|shared| Arc::ptr_eq(shared, conn))
-        {
-            self.http2 = None;
-            return false;
+        if conn.wire.is_shared() {
+            let before = self.lines.len();
+            self.lines.retain(|line| !Arc::ptr_eq(&line.conn, conn));
+            if self.lines.len() < before {
+                return false;
+            }
         }
         let found = self
             .idle
@@ -154,14 +143,19 @@ impl<B> OriginState<B> {
             }
             None => true,
         });
-        if let Some(conn) = &self.http2 {
-            let (due, reason) = http2_due(conn, now, limits);
-            match due {
-                Some(at) if at <= now => retire.extend(self.http2.take().map(|c| (c, reason))),
-                Some(at) => sooner(at),
-                None => {}
+        self.lines.retain(|line| {
+            if line.conn.wire != Wire::Http2 {
+                return true;
             }
-        }
+            let (due, reason) = http2_due(&line.conn, now, limits);
+            let keep = due.is_none_or(|at| at > now);
+            if keep {
+                due.into_iter().for_each(&mut sooner);
+            } else {
+                retire.push((Arc::clone(&line.conn), reason));
+            }
+            keep
+        });
         next
     }
 }

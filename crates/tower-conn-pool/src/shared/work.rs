@@ -6,14 +6,14 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tower_conn_core::CloseReason;
 
-use super::dial::Dial;
+use super::dial::{Dial, Wanted};
 use super::{Grant, Shared};
 use crate::conn::Conn;
-use crate::{Origin, PoolEvent, PoolObserver};
+use crate::{PoolEvent, PoolObserver};
 
 pub(super) struct Work<B> {
     pub(super) grants: Vec<(oneshot::Sender<Grant<B>>, Grant<B>)>,
-    pub(super) dials: Vec<(Origin, u64)>,
+    pub(super) dials: Vec<Wanted>,
     pub(super) retire: Vec<(Arc<Conn<B>>, CloseReason)>,
     pub(super) ports_low: Vec<(std::net::SocketAddr, u32, u32)>,
     pub(super) start_timer: bool,
@@ -60,8 +60,8 @@ where
         let Some(me) = self.me.upgrade() else {
             return;
         };
-        for (origin, ticket) in work.dials {
-            C::dial(&me, origin, ticket);
+        for wanted in work.dials {
+            C::dial(&me, wanted);
         }
         if work.start_timer {
             self.spawn(crate::timer::run(self.me.clone(), Arc::clone(&self.alarm)));

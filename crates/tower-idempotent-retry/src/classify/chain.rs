@@ -65,6 +65,8 @@ fn proof(error: &(dyn Error + 'static)) -> Option<Proof> {
         use tower_conn_pool::{Delivery, PoolErrorKind};
 
         return match (error.delivery(), error.kind()) {
+            // It fails on any connection.
+            (_, PoolErrorKind::Request) => Some(Proof::Of(Evidence::Permanent)),
             (Delivery::NotSent, PoolErrorKind::InvalidUri | PoolErrorKind::Canceled) => {
                 Some(Proof::Of(Evidence::Permanent))
             }

@@ -1,0 +1,181 @@
+//! Connections that carry several exchanges at once: HTTP/2, and pipelined ones with requests on them.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+use tower_conn_core::CloseReason;
+
+use super::dial::Dial;
+use super::origin::OriginState;
+use super::work::Work;
+use super::{Shared, State};
+use crate::conn::{Conn, Wire, lock};
+use crate::policy::Limits;
+use crate::{Origin, PoolObserver};
+
+/// HTTP/2 connections are here as long as they are open; pipelined ones while they are not empty.
+pub(super) struct Line<B> {
+    pub(super) conn: Arc<Conn<B>>,
+    /// Exchanges that were put on it and are not over.
+    pub(super) in_flight: usize,
+}
+
+impl<B> Line<B> {
+    pub(super) const fn one(conn: Arc<Conn<B>>) -> Self {
+        Self { conn, in_flight: 1 }
+    }
+
+    /// Whether the number of its uses leaves one more.
+    fn is_spent(&self, limits: &Limits) -> bool {
+        let handle = &self.conn.handle;
+        let coming = self
+            .in_flight
+            .saturating_sub(handle.exchanges_open() as usize);
+        limits
+            .max_uses
+            .is_some_and(|max| handle.exchanges_begun() as usize + coming >= max.get() as usize)
+    }
+
+    fn takes_more(&self, limits: &Limits) -> bool {
+        let due = || self.conn.retire_at.is_some_and(|at| at <= Instant::now());
+        self.conn.is_usable()
+            && self.conn.has_room_beside(self.in_flight)
+            && !self.is_spent(limits)
+            && self.conn.hint(self.in_flight).1
+            && !due()
+    }
+}
+
+impl<B> OriginState<B> {
+    /// Puts an exchange on the first HTTP/2 connection that takes one more, so that the last ones
+    /// become idle first.
+    pub(super) fn take_stream(
+        &mut self,
+        limits: &Limits,
+        retire: &mut Vec<(Arc<Conn<B>>, CloseReason)>,
+    ) -> Option<Arc<Conn<B>>> {
+        let mut at = 0;
+        while let Some(line) = self.lines.get_mut(at) {
+            if line.conn.wire != Wire::Http2 {
+                at += 1;
+            } else if !line.conn.is_usable() {
+                let line = self.lines.remove(at);
+                let reason = line.conn.io.end();
+                retire.push((line.conn, reason));
+            } else if line.is_spent(limits) {
+                let line = self.lines.remove(at);
+                retire.push((line.conn, CloseReason::MaxRequests));
+            } else if line.conn.has_room_beside(line.in_flight) {
+                line.in_flight += 1;
+                return Some(Arc::clone(&line.conn));
+            } else {
+                at += 1;
+            }
+        }
+        None
+    }
+
+    /// Puts an exchange behind others, on the pipelined connection with the fewest.
+    ///
+    /// Each waiter that needs a connection for itself keeps one of them from taking more, so that it
+    /// becomes empty: those with the fewest, which nothing is added to, and which therefore stay those.
+    pub(super) fn take_place_behind(&mut self, limits: &Limits) -> Option<Arc<Conn<B>>> {
+        let kept = self.waiters.alone();
+        let mut order: Vec<_> = self
+            .lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.conn.wire == Wire::Pipelined)
+            .map(|(at, line)| (line.in_flight, at))
+            .collect();
+        order.sort_unstable();
+        let (_, at) = order
+            .into_iter()
+            .skip(kept)
+            .find(|&(_, at)| self.lines[at].takes_more(limits))?;
+        self.lines[at].in_flight += 1;
+        Some(Arc::clone(&self.lines[at].conn))
+    }
+
+    /// Takes the HTTP/2 connections out on which nothing is outstanding.
+    pub(super) fn retire_empty_lines(
+        &mut self,
+        reason: CloseReason,
+        retire: &mut Vec<(Arc<Conn<B>>, CloseReason)>,
+    ) {
+        self.lines.retain(|line| {
+            let keep = line.in_flight > 0 || line.conn.wire != Wire::Http2;
+            if !keep {
+                retire.push((Arc::clone(&line.conn), reason));
+            }
+            keep
+        });
+    }
+
+    fn line_of(&self, conn: &Arc<Conn<B>>) -> Option<usize> {
+        self.lines
+            .iter()
+            .position(|line| Arc::ptr_eq(&line.conn, conn))
+    }
+}
+
+impl<C, B, O> Shared<C, B, O>
+where
+    C: Dial<B>,
+    B: Send + 'static,
+    O: PoolObserver,
+{
+    /// Puts as many waiters as there is room for on connections that carry others.
+    pub(super) fn share_lines(&self, state: &mut State<B>, origin: &Origin, work: &mut Work<B>) {
+        let Some(entry) = state.origins.get_mut(origin) else {
+            return;
+        };
+        while !entry.waiters.is_empty() {
+            let (conn, waiter) = match entry.take_stream(&self.limits, &mut work.retire) {
+                Some(conn) => (conn, entry.waiters.take_for_stream()),
+                None if entry.waiters.sharing() == 0 => return,
+                None => match entry.take_place_behind(&self.limits) {
+                    Some(conn) => (conn, entry.waiters.take_sharing()),
+                    None => return,
+                },
+            };
+            let Some(waiter) = waiter else {
+                // All who wait insist on new connections.
+                if let Some(at) = entry.line_of(&conn) {
+                    entry.lines[at].in_flight -= 1;
+                }
+                return;
+            };
+            state.waiting -= 1;
+            work.grants.push((waiter.grant, Ok(conn)));
+        }
+    }
+
+    /// An exchange on a connection that carries several is over; or, without one, there is news of it.
+    pub(super) fn turn_line(&self, conn: &Arc<Conn<B>>, over: bool) {
+        let mut work = Work::default();
+        {
+            let mut state = lock(&self.state);
+            let state = &mut *state;
+            let Some(entry) = state.origins.get_mut(&conn.origin) else {
+                return;
+            };
+            let Some(at) = entry.line_of(conn) else {
+                return;
+            };
+            if conn.wire == Wire::Http2 {
+                entry.streams = conn.streams();
+            }
+            let line = &mut entry.lines[at];
+            line.in_flight -= usize::from(over);
+            let is_done = conn.wire == Wire::Pipelined && line.in_flight == 0 && conn.is_empty();
+            if is_done {
+                entry.lines.swap_remove(at);
+                self.place(state, Arc::clone(conn), &mut work);
+            } else if !entry.waiters.is_empty() {
+                self.share_lines(state, &conn.origin, &mut work);
+            }
+        }
+        self.carry_out(work);
+    }
+}
