@@ -3,10 +3,12 @@
 mod support;
 
 use std::process::Command;
+use std::sync::Arc;
 
 use support::{Example, path_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tower_conn_testkit::raw::RawStream;
 
 struct Gateway(Example);
 
@@ -102,6 +104,90 @@ async fn a_body_over_the_limit_is_a_413() {
         )
         .await;
     assert!(streamed.starts_with("HTTP/1.1 413 "), "{streamed}");
+}
+
+/// The upstream answers only when it has three requests, so that without pipelining nobody is answered;
+/// of the next three it answers one and closes, so that two have to be sent again.
+#[tokio::test]
+async fn safe_requests_are_pipelined_to_the_upstream_and_survive_its_close() {
+    let upstream = Arc::new(TcpListener::bind("127.0.0.1:0").await.expect("binds"));
+    let uri = format!("http://{}", upstream.local_addr().expect("bound"));
+    let served = tokio::spawn(async move {
+        let mut connections = 0;
+        loop {
+            let (stream, _) = upstream.accept().await.expect("accepts");
+            connections += 1;
+            if serve_pipelined(stream, connections).await {
+                return connections;
+            }
+        }
+    });
+    let flags = [
+        "--upstream",
+        &uri,
+        "--upstream-connections",
+        "1",
+        "--pipeline-depth",
+        "8",
+    ];
+    let gateway = Arc::new(Gateway::start(&flags));
+    let get = |path: String| {
+        let gateway = Arc::clone(&gateway);
+        tokio::spawn(async move {
+            let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            let response = gateway.exchange(&request).await;
+            assert!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+            assert!(
+                response.ends_with(&format!("<{path}>")),
+                "{path}: {response}"
+            );
+        })
+    };
+    get("/warm".to_owned()).await.expect("is answered");
+    for round in ["together", "closed"] {
+        let all: Vec<_> = (0..3).map(|n| get(format!("/{round}/{n}"))).collect();
+        for one in all {
+            one.await.expect("is answered");
+        }
+    }
+    get("/last".to_owned()).await.expect("is answered");
+    // What is sent again is sent alone, on a new connection each.
+    assert_eq!(served.await.expect("no panic"), 3);
+}
+
+/// `true` once everything has been answered.
+async fn serve_pipelined(stream: TcpStream, connection: usize) -> bool {
+    let mut stream = RawStream::over(stream);
+    let mut answered = 0;
+    loop {
+        let count = if connection == 1 && answered > 0 {
+            3
+        } else {
+            1
+        };
+        let mut targets = Vec::new();
+        for _ in 0..count {
+            match stream.read_request().await {
+                Ok(request) => targets.push(request.target),
+                Err(_) => return false,
+            }
+        }
+        let closes = connection == 1 && answered > 1;
+        for target in &targets {
+            let close = if closes { "Connection: close\r\n" } else { "" };
+            let (body, length) = (format!("<{target}>"), target.len() + 2);
+            stream
+                .send(format!(
+                    "HTTP/1.1 200 OK\r\n{close}Content-Length: {length}\r\n\r\n{body}"
+                ))
+                .await
+                .expect("sends");
+            answered += 1;
+            if closes || target == "/last" {
+                return !closes;
+            }
+        }
+    }
 }
 
 #[test]

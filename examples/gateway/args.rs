@@ -9,7 +9,7 @@ use crate::forward::Upstream;
 
 /// A reverse proxy with every connection policy on. In durations and counts, 0 means no limit.
 #[derive(Debug, Parser)]
-#[command(name = "gateway")]
+#[command(name = "gateway", args_override_self = true)]
 pub(crate) struct Args {
     /// Address to listen on.
     #[arg(long, default_value = "127.0.0.1:8080")]
@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// How long an upstream connection may idle.
     #[arg(long, default_value = "60s", value_parser = duration)]
     pub(crate) upstream_idle_timeout: Limit,
-    /// Requests in flight on one upstream connection; accepted, but the pool sends one at a time so far.
+    /// GETs in flight on one upstream connection once all upstream connections are open.
     #[arg(long, default_value_t = 1)]
     pub(crate) pipeline_depth: usize,
     /// Attempts after the first.

@@ -113,7 +113,9 @@ where
 {
     pub(crate) fn new(args: &Args, upstream: Upstream) -> Arc<Self> {
         let max = NonZeroUsize::new(args.upstream_connections).unwrap_or(NonZeroUsize::MAX);
+        let depth = NonZeroUsize::new(args.pipeline_depth).unwrap_or(NonZeroUsize::MIN);
         let pool = Pool::builder()
+            .pipeline_depth(depth)
             .max_per_origin(max)
             .max_total(max)
             .max_idle_per_origin(max)
