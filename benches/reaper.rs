@@ -5,24 +5,27 @@
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::hint::black_box;
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use axum::Router;
+use axum::routing::get;
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{Request, Response};
 use http_body_util::{Empty, Full};
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf, duplex,
 };
 use tower::{Layer, Service, service_fn};
 use tower_conn_core::{Connection, StampTable};
-use tower_idle_reaper::{IdleReaper, Policy, ReapLayer};
+use tower_idle_reaper::{Accept, IdleReaper, Policy, ReapLayer};
 
 const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: bench\r\nAccept: */*\r\n\r\n";
 const MILLION: u32 = 1_000_000;
@@ -91,6 +94,7 @@ fn exchange(c: &mut Criterion) {
     group.bench_function("transport, plain", |b| b.iter(|| turn(&mut plain, || ())));
     let mut reaped = reaper.wrap(Endless, None);
     let connection = reaped.connection().clone();
+    group.bench_function("transport, reaped", |b| b.iter(|| turn(&mut reaped, || ())));
     group.bench_function("transport and exchange, reaped", |b| {
         b.iter(|| turn(&mut reaped, || drop(black_box(connection.begin()))));
     });
@@ -149,6 +153,18 @@ fn engine(c: &mut Criterion) {
     runtime.spawn(http1::Builder::new().serve_connection(TokioIo::new(far), service));
     group.bench_function("plain", |b| b.iter(|| runtime.block_on(ask(&mut client))));
 
+    // The timer that the reaper replaces.
+    let (mut client, far) = duplex(4096);
+    let service = TowerToHyperService::new(service_fn(handler));
+    let mut timed = http1::Builder::new();
+    timed
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(30));
+    runtime.spawn(timed.serve_connection(TokioIo::new(far), service));
+    group.bench_function("with hyper's head timer", |b| {
+        b.iter(|| runtime.block_on(ask(&mut client)));
+    });
+
     let reaper = IdleReaper::new(Policy::safe());
     let (mut client, far) = duplex(4096);
     let io = {
@@ -160,6 +176,69 @@ fn engine(c: &mut Criterion) {
     let service = TowerToHyperService::new(service);
     let serving = http1::Builder::new().serve_connection(TokioIo::new(io), service);
     runtime.spawn(reaper.watch(serving, connection));
+    group.bench_function("reaped", |b| b.iter(|| runtime.block_on(ask(&mut client))));
+    group.finish();
+}
+
+/// A listener that accepts one connection.
+struct Once(Option<DuplexStream>);
+
+impl Once {
+    async fn next(&mut self) -> DuplexStream {
+        match self.0.take() {
+            Some(io) => io,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl axum::serve::Listener for Once {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> (DuplexStream, ()) {
+        (self.next().await, ())
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Accept for Once {
+    type Io = DuplexStream;
+    type Addr = ();
+
+    async fn accept(&mut self) -> std::io::Result<(DuplexStream, ())> {
+        Ok((self.next().await, ()))
+    }
+
+    fn local_addr(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn peer_of(_: &()) -> Option<SocketAddr> {
+        None
+    }
+}
+
+fn axum_serve(c: &mut Criterion) {
+    let runtime = runtime();
+    let mut group = c.benchmark_group("axum::serve, in memory");
+    let app = Router::new().route("/", get(|| async {}));
+
+    let (mut client, far) = duplex(4096);
+    let serving = axum::serve(Once(Some(far)), app.clone());
+    runtime.spawn(serving.into_future());
+    group.bench_function("plain", |b| b.iter(|| runtime.block_on(ask(&mut client))));
+
+    let reaper = IdleReaper::new(Policy::safe());
+    let (mut client, far) = duplex(4096);
+    let app = app
+        .layer(ReapLayer::new())
+        .into_make_service_with_connect_info::<Connection>();
+    let serving = axum::serve(reaper.listener(Once(Some(far))), app);
+    runtime.spawn(serving.into_future());
     group.bench_function("reaped", |b| b.iter(|| runtime.block_on(ask(&mut client))));
     group.finish();
 }
@@ -193,5 +272,5 @@ fn sweep(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, exchange, engine, sweep);
+criterion_group!(benches, exchange, engine, axum_serve, sweep);
 criterion_main!(benches);

@@ -217,13 +217,13 @@ impl<T> fmt::Debug for ReapedIo<T> {
 
 impl<T> Drop for ReapedIo<T> {
     fn drop(&mut self) {
-        if !self.role.is_transport() {
-            return;
-        }
+        // Over TLS this comes first, and knows more.
         let reason = self.connection.close(self.why_ended());
-        self.chunk
-            .reaper
-            .ended(&self.connection, &self.chunk, reason);
+        if self.role.is_transport() {
+            self.chunk
+                .reaper
+                .ended(&self.connection, &self.chunk, reason);
+        }
     }
 }
 
@@ -245,7 +245,9 @@ impl<T> ReapedIo<T> {
         if self.connection.version() == Some(http::Version::HTTP_10) {
             return CloseReason::Http10;
         }
-        if self.wire.in_head() {
+        if self.wire.in_head()
+            || (self.shared().has(shared::SEALED) && self.shared().bytes_in() > 0)
+        {
             return CloseReason::ProtocolError;
         }
         CloseReason::Application

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_conn_core::CloseReason;
 
-use super::{LastRead, ReapedIo};
+use super::{LastRead, ReapedIo, Role};
 use crate::limits::Phase;
 use crate::shared::{BODY_FAILED, CUT, HTTP2, IN_BODY, SEALED, WATCHED};
 
@@ -41,20 +41,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
                 }
             }
             Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
-            Poll::Ready(Ok(())) => {
-                let reason = if this.wire.in_body() {
-                    CloseReason::IncompleteMessage
-                } else {
-                    CloseReason::PeerClosed
-                };
-                this.fallback.get_or_insert(reason);
-                if this.holds_end_back() {
-                    this.ended = true;
-                    this.connection.request_close(CloseReason::PeerClosed);
-                    return this.poll_end(cx);
-                }
-                Poll::Ready(Ok(()))
-            }
+            Poll::Ready(Ok(())) => this.peer_ended(cx),
+            Poll::Ready(Err(error)) if this.is_incomplete_close(&error) => this.peer_ended(cx),
             Poll::Ready(Err(error)) => {
                 this.note_failure(&error);
                 Poll::Ready(Err(error))
@@ -72,6 +60,42 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             _ => CloseReason::Transport,
         };
         self.fallback.get_or_insert(reason);
+    }
+
+    /// The end of the stream.
+    fn peer_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let reason = if self.wire.in_body() {
+            CloseReason::IncompleteMessage
+        } else {
+            CloseReason::PeerClosed
+        };
+        self.fallback.get_or_insert(reason);
+        if self.holds_end_back() {
+            self.ended = true;
+            self.connection.request_close(CloseReason::PeerClosed);
+            return self.poll_end(cx);
+        }
+        if self.is_between_requests() {
+            // Whatever becomes of the engine's farewell.
+            self.connection.request_close(CloseReason::PeerClosed);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether this is the end of a TLS stream without a close_notify, where nothing is lost by it
+    /// (RFC 9112 section 9.8).
+    fn is_incomplete_close(&self, error: &io::Error) -> bool {
+        self.role == Role::OverTls
+            && error.kind() == io::ErrorKind::UnexpectedEof
+            && self.is_between_requests()
+    }
+
+    fn is_between_requests(&self) -> bool {
+        self.role.is_http()
+            && self.is_idle()
+            && !self.wire.in_head()
+            && !self.wire.in_body()
+            && !self.is_tunnel()
     }
 
     /// Accounts for bytes and says whether they may be delivered.
@@ -261,7 +285,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         if !self.wire.in_head() || self.wire.is_opening_http2() || self.blocked {
             return;
         }
-        if self.role != super::Role::Plain || self.connection.exchanges_open() > 0 {
+        if self.role != Role::Plain || self.connection.exchanges_open() > 0 {
             return;
         }
         self.wire = crate::wire::Wire::opaque();

@@ -115,11 +115,7 @@ impl<C: Graceful> Future for Watch<C> {
             }
             if let Some(mut pong) = this.asked.as_mut().and_then(|a| a.as_mut().as_pin_mut()) {
                 while pong.as_mut().poll(cx).is_ready() {
-                    if this
-                        .connection
-                        .idle_for()
-                        .is_some_and(|idle| idle >= SETTLED)
-                    {
+                    if is_settled(this.connection) {
                         return Poll::Ready(finish(&mut this.inner, this.connection));
                     }
                     pong.as_mut().reset(Instant::now() + SETTLED);
@@ -143,6 +139,12 @@ fn ended(connection: &Connection) -> CloseReason {
         return CloseReason::Upgraded;
     }
     connection.close(CloseReason::PeerClosed)
+}
+
+/// Whether the last exchange has been over for long enough. The idle time of a connection that was
+/// found idle for too long is not kept.
+fn is_settled(connection: &Connection) -> bool {
+    connection.exchanges_open() == 0 && connection.idle_for().is_none_or(|idle| idle >= SETTLED)
 }
 
 fn is_cut(connection: &Connection) -> bool {
