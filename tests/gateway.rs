@@ -8,7 +8,8 @@ use std::sync::Arc;
 use support::{Example, path_of};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tower_conn_testkit::raw::RawStream;
+use tower_conn_testkit::peer::ScriptedPeer;
+use tower_conn_testkit::raw::{RawClient, RawStream};
 
 struct Gateway(Example);
 
@@ -88,6 +89,31 @@ async fn a_silent_upstream_is_a_504_and_keeps_the_connection() {
         response.contains("the upstream did not answer in time\n"),
         "{response}"
     );
+}
+
+#[tokio::test]
+async fn what_an_upstream_sent_before_it_failed_arrives() {
+    for sent in ["", "hello"] {
+        let upstream = ScriptedPeer::start(move |mut exchange| async move {
+            // In one piece with the end, so that it is all there at once.
+            let head = "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n";
+            exchange.send(format!("{head}{sent}")).await.expect("sent");
+            exchange.close();
+        })
+        .await;
+        let gateway = Gateway::start(&["--upstream", &format!("http://{}", upstream.addr())]);
+        for _ in 0..20 {
+            let addr = gateway.0.addr.parse().expect("an address");
+            let mut client = RawClient::connect(addr).await.expect("connects");
+            let request = "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n";
+            client.send(request).await.expect("sent");
+            // Without the head a client could not tell that its POST was executed.
+            let response = client.read_response("POST").await.expect("the head");
+            assert_eq!(response.status, 200);
+            assert_eq!(response.body, sent);
+            assert!(!response.complete);
+        }
+    }
 }
 
 #[tokio::test]

@@ -39,10 +39,15 @@ pub(crate) struct Lease {
 /// At its end the connection goes back to the pool. Dropped before, the rest is read and thrown away
 /// if it is small and quick, else the connection is closed. A body that ends before its
 /// `Content-Length` or its last chunk is an error of kind [`PoolErrorKind::Body`].
+///
+/// An error comes a turn of the task later than what was received before it. hyper's server throws
+/// away what it has not written yet when a response body fails; so a proxy passes on how far the
+/// response came, and its client can tell one that was cut from one that never began.
 #[derive(Default)]
 pub struct PoolBody {
     incoming: Option<Incoming>,
     lease: Option<Lease>,
+    failed: Option<PoolError>,
 }
 
 impl PoolBody {
@@ -50,6 +55,7 @@ impl PoolBody {
         let mut body = Self {
             incoming: Some(incoming),
             lease: Some(lease),
+            failed: None,
         };
         if body.is_end_stream() {
             body.finish();
@@ -83,6 +89,9 @@ impl Body for PoolBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, PoolError>>> {
         let this = self.get_mut();
+        if let Some(error) = this.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         let Some(incoming) = &mut this.incoming else {
             return Poll::Ready(None);
         };
@@ -93,7 +102,11 @@ impl Body for PoolBody {
                 }
                 Some(Ok(frame))
             }
-            Some(Err(error)) => Some(Err(this.fail(error))),
+            Some(Err(error)) => {
+                this.failed = Some(this.fail(error));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             None => {
                 this.finish();
                 None
@@ -102,7 +115,7 @@ impl Body for PoolBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.failed.is_none() && self.incoming.as_ref().is_none_or(Body::is_end_stream)
     }
 
     fn size_hint(&self) -> SizeHint {
