@@ -69,30 +69,36 @@ where
     }
 
     fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        if let Some(connection) = &self.connection {
-            if Connection::of(request.extensions()).is_none() {
-                request.extensions_mut().insert(connection.clone());
-            }
-        }
         let version = request.version();
         let is_connect = request.method() == Method::CONNECT;
-        let exchange = Exchange::begin_once(request.extensions_mut());
-        let Some(connection) = Connection::of(request.extensions()) else {
-            return ResponseFuture::passed(self.inner.call(request));
-        };
-        match exchange {
-            Some(exchange) => {
-                connection.saw_version(version);
-                if let Some(shared) = Shared::of(connection) {
-                    begin(&request, connection, shared);
-                }
-                let inner = self.inner.call(request);
-                ResponseFuture::new(inner, exchange, version, is_connect)
+        let extensions = request.extensions_mut();
+        let exchange = match &self.connection {
+            Some(own) if Connection::of(extensions).is_none() => {
+                let Ok(exchange) = own.begin() else {
+                    return ResponseFuture::refused();
+                };
+                extensions.insert(exchange.connection().clone());
+                Some(exchange)
             }
-            None if connection.exchange_number().is_none() && connection.is_closed() => {
+            _ => Exchange::begin_once(extensions),
+        };
+        if let Some(exchange) = exchange {
+            let connection = exchange.connection();
+            connection.saw_version(version);
+            if let Some(shared) = Shared::of(connection) {
+                begin(&request, connection, shared);
+            }
+            let inner = self.inner.call(request);
+            return ResponseFuture::new(inner, exchange, version, is_connect);
+        }
+        match Connection::of(request.extensions()) {
+            None => ResponseFuture::passed(self.inner.call(request)),
+            Some(connection)
+                if connection.exchange_number().is_none() && connection.is_closed() =>
+            {
                 ResponseFuture::refused()
             }
-            None => {
+            Some(connection) => {
                 let outer = connection.clone();
                 ResponseFuture::nested(self.inner.call(request), outer, version, is_connect)
             }

@@ -235,6 +235,10 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             return self.read_closed(cx);
         }
         (self.begun, self.last_read) = (begun, LastRead::Nothing);
+        if self.shared().has(WATCHED) && !self.connection.is_closing() {
+            // The watcher has itself woken, and looks here again when it learns of a close.
+            return Poll::Pending;
+        }
         if self.connection.poll_close(cx).is_ready() {
             if self.connection.is_closed() {
                 return self.read_closed(cx);

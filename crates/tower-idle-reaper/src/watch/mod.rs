@@ -79,6 +79,9 @@ impl IdleReaper {
 impl<C> Watch<C> {
     /// The connection future, to be driven by someone else from here on; `None` once it has ended.
     pub fn into_inner(self) -> Option<C> {
+        if let Some(shared) = Shared::of(&self.connection) {
+            shared.unset(WATCHED);
+        }
         self.inner
     }
 }
@@ -91,6 +94,7 @@ impl<C: Graceful> Future for Watch<C> {
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
             return Poll::Ready(ended(this.connection));
         };
+        let mut told = false;
         loop {
             if let Poll::Ready(result) = inner.as_mut().poll(cx) {
                 if let Err(error) = &result {
@@ -103,7 +107,11 @@ impl<C: Graceful> Future for Watch<C> {
             if this.asked.is_none() && this.connection.poll_close(cx).is_pending() {
                 return Poll::Pending;
             }
-            // A close was asked for; now this waits for the end, and sees a cut meanwhile.
+            if !std::mem::replace(&mut told, true) {
+                // The transport may have looked before the close was asked for.
+                continue;
+            }
+            // Now this waits for the end, and sees a cut meanwhile.
             if this.connection.poll_closed(cx).is_ready() && is_cut(this.connection) {
                 break;
             }
