@@ -3,6 +3,8 @@
 //! `cargo bench --bench pool` prints three tables: CPU per request and throughput at 1, 32 and 256
 //! concurrent requests; the time to the first byte of each of 200 requests sent at once; and memory per
 //! idle connection. `-- --test` runs everything once with small numbers.
+//! `POOL_BENCH_PROFILE="pool 256 20000"` sends so many requests, so many at once, with one client on one
+//! thread, and nothing else: for callgrind.
 //!
 //! The server is a process of its own, started from this binary, so that its CPU time is not counted.
 //! Rounds of both clients alternate, and the median of the rounds is printed. The pool runs with its
@@ -108,6 +110,7 @@ impl Server {
     fn start() -> Self {
         let mut child = Command::new(std::env::current_exe().expect("a binary"))
             .env("POOL_BENCH_SERVER", "1")
+            .env_remove("POOL_BENCH_PROFILE")
             .stdout(Stdio::piped())
             .spawn()
             .expect("starts");
@@ -337,6 +340,26 @@ async fn idle_memory_of(kind: &str) {
     println!("{each:.1}");
 }
 
+fn profile(what: &str) {
+    let mut what = what.split(' ');
+    let kind = match what.next() {
+        Some("pool") => Kind::Pool { limit: 64 },
+        _ => Kind::Legacy,
+    };
+    let mut number = || what.next().and_then(|n| n.parse().ok()).expect("a number");
+    let (concurrent, requests) = (number(), number());
+    let server = Server::start();
+    let uri = server.uri("/");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    runtime.block_on(async {
+        let subject = kind.build();
+        throughput(&subject, &uri, concurrent, requests).await;
+    });
+}
+
 fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -348,6 +371,9 @@ fn main() {
     }
     if let Ok(kind) = std::env::var("POOL_BENCH_MEMORY") {
         return runtime.block_on(idle_memory_of(&kind));
+    }
+    if let Ok(what) = std::env::var("POOL_BENCH_PROFILE") {
+        return profile(&what);
     }
     let test = std::env::args().any(|arg| arg == "--test");
     let server = Server::start();

@@ -1,6 +1,8 @@
 //! Where a request goes, and how its target is written.
 
 use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::sync::OnceLock;
 
 use http::header::HOST;
 use http::uri::{Authority, Parts, PathAndQuery, Scheme};
@@ -11,13 +13,60 @@ use tower_conn_core::AuthorityKey;
 ///
 /// A default port and user information are left out, so that `http://h`, `http://h:80` and
 /// `http://me@h` share connections.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct Origin {
     scheme: Scheme,
     authority: AuthorityKey,
+    /// Taken once: a request looks its origin up several times.
+    hash: u64,
+}
+
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.scheme == other.scheme && self.authority == other.authority
+    }
+}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Hands on the hash that an [`Origin`] carries.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(u64);
+
+impl Hasher for Taken {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Origin {
+    fn new(scheme: &Scheme, authority: &Authority) -> Option<Self> {
+        static SEED: OnceLock<RandomState> = OnceLock::new();
+        let (scheme, authority) = (scheme.clone(), bare(scheme, authority)?.into());
+        let hash = SEED
+            .get_or_init(RandomState::new)
+            .hash_one((&scheme, &authority));
+        Some(Self {
+            scheme,
+            authority,
+            hash,
+        })
+    }
+
     /// The origin of an absolute URI; `None` if it has no scheme or no host.
     #[must_use]
     pub fn of(uri: &Uri) -> Option<Self> {
@@ -26,19 +75,13 @@ impl Origin {
         if authority.host().is_empty() {
             return None;
         }
-        Some(Self {
-            scheme: scheme.clone(),
-            authority: bare(scheme, authority)?.into(),
-        })
+        Self::new(scheme, authority)
     }
 
     /// The origin of a request; CONNECT names no scheme, and means TCP (RFC 9110 section 9.3.6).
     pub(crate) fn of_request<B>(request: &Request<B>) -> Option<Self> {
         if request.method() == Method::CONNECT && request.uri().scheme().is_none() {
-            return Some(Self {
-                scheme: Scheme::HTTP,
-                authority: bare(&Scheme::HTTP, request.uri().authority()?)?.into(),
-            });
+            return Self::new(&Scheme::HTTP, request.uri().authority()?);
         }
         Self::of(request.uri())
     }
@@ -53,6 +96,11 @@ impl Origin {
     #[must_use]
     pub const fn authority(&self) -> &Authority {
         self.authority.get()
+    }
+
+    /// The value of Host.
+    pub(crate) fn to_host(&self) -> Option<HeaderValue> {
+        HeaderValue::from_str(self.authority().as_str()).ok()
     }
 
     /// What the connector is asked for.
@@ -94,7 +142,13 @@ fn bare(scheme: &Scheme, authority: &Authority) -> Option<Authority> {
 ///
 /// RFC 9112 section 3.2: origin-form to a server, absolute-form to a proxy, authority-form for
 /// CONNECT. HTTP/2 keeps the absolute URI, which becomes its pseudo-header fields.
-pub(crate) fn address<B>(request: &mut Request<B>, origin: &Origin, http2: bool, proxied: bool) {
+pub(crate) fn address<B>(
+    request: &mut Request<B>,
+    scheme: &Scheme,
+    host: Option<&HeaderValue>,
+    http2: bool,
+    proxied: bool,
+) {
     if http2 {
         *request.version_mut() = Version::HTTP_2;
         return;
@@ -103,15 +157,15 @@ pub(crate) fn address<B>(request: &mut Request<B>, origin: &Origin, http2: bool,
         *request.version_mut() = Version::HTTP_11;
     }
     if !request.headers().contains_key(HOST) {
-        if let Ok(host) = HeaderValue::from_str(origin.authority().as_str()) {
-            request.headers_mut().insert(HOST, host);
+        if let Some(host) = host {
+            request.headers_mut().insert(HOST, host.clone());
         }
     }
     let uri = request.uri();
     let mut parts = Parts::default();
     if request.method() == Method::CONNECT {
         parts.authority = uri.authority().cloned();
-    } else if proxied && origin.scheme == Scheme::HTTP {
+    } else if proxied && *scheme == Scheme::HTTP {
         return;
     } else {
         parts.path_and_query = Some(
@@ -163,7 +217,8 @@ mod tests {
             .body(())
             .expect("a request");
         let origin = Origin::of(request.uri()).expect("an origin");
-        address(&mut request, &origin, false, proxied);
+        let host = origin.to_host();
+        address(&mut request, origin.scheme(), host.as_ref(), false, proxied);
         request
     }
 
@@ -191,7 +246,8 @@ mod tests {
             .insert(HOST, HeaderValue::from_static("other"));
         *request.uri_mut() = Uri::from_static("http://h/");
         let origin = Origin::of(request.uri()).expect("an origin");
-        address(&mut request, &origin, false, false);
+        let host = origin.to_host();
+        address(&mut request, origin.scheme(), host.as_ref(), false, false);
         assert_eq!(request.headers()[HOST], "other");
     }
 }

@@ -190,7 +190,8 @@ where
         let http2 = sent.conn.wire == Wire::Http2;
         address(
             &mut request,
-            &origin,
+            origin.scheme(),
+            sent.conn.host.as_ref(),
             http2,
             sent.conn.connected.is_proxied(),
         );

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
-use http::Request;
+use http::{HeaderValue, Request};
 use http_body::Body;
 use hyper_util::client::legacy::connect::Connected;
 use tokio::time::Instant;
@@ -48,6 +48,8 @@ pub(crate) trait Home<B>: Send + Sync {
 pub(crate) struct Conn<B> {
     pub(crate) handle: Connection,
     pub(crate) origin: Origin,
+    /// The origin as the value of Host.
+    pub(crate) host: Option<HeaderValue>,
     pub(crate) io: Arc<IoState>,
     pub(crate) connected: Connected,
     pub(crate) wire: Wire,
@@ -120,6 +122,7 @@ impl<B> Conn<B> {
     ) -> Self {
         Self {
             handle: opened.handle,
+            host: origin.to_host(),
             origin,
             io: opened.state,
             connected: opened.connected,

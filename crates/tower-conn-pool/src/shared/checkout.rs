@@ -238,7 +238,7 @@ where
             let switches = waiter.need.switches;
             if entry.open >= self.limits.per_origin.get() {
                 // Full of connections that the waiter does not want: one of them makes room.
-                if entry.evicting == 0 {
+                if entry.evicting == 0 && !entry.idle.is_empty() {
                     self.evict(state, Some(origin), work);
                 }
                 return;

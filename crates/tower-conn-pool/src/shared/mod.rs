@@ -12,7 +12,7 @@ mod waiters;
 mod work;
 
 use std::collections::HashMap;
-use std::hash::RandomState;
+use std::hash::{BuildHasherDefault, RandomState};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use tokio::runtime::Handle;
@@ -27,6 +27,7 @@ use self::origin::{Idle, OriginState};
 use self::work::Work;
 use crate::conn::{Conn, Home, lock};
 use crate::io::SocketOwner;
+use crate::origin::Taken;
 use crate::policy::Limits;
 use crate::ports::PortBudget;
 use crate::{Origin, PoolError, PoolEvent, PoolObserver, Protocol};
@@ -48,7 +49,7 @@ pub(crate) struct Shared<C, B, O> {
 }
 
 struct State<B> {
-    origins: HashMap<Origin, OriginState<B>>,
+    origins: HashMap<Origin, OriginState<B>, BuildHasherDefault<Taken>>,
     /// Sockets that are open, being opened or being closed.
     total: usize,
     idle: usize,
@@ -88,7 +89,7 @@ where
             alarm: Arc::new(Notify::new()),
             runtime: OnceLock::new(),
             state: Mutex::new(State {
-                origins: HashMap::new(),
+                origins: HashMap::default(),
                 total: 0,
                 idle: 0,
                 waiting: 0,
