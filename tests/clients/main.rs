@@ -12,6 +12,7 @@ mod go;
 mod grpc;
 mod h2load;
 mod node;
+mod pipelining;
 mod python;
 mod server;
 mod tools;

@@ -24,6 +24,19 @@ pub(crate) struct Accepted {
     pub(crate) reusable: bool,
 }
 
+/// [`compare`] for an input of the fuzz target: the first byte chooses the method of the request.
+pub(crate) fn compare_input(input: &[u8]) -> (bool, bool) {
+    let Some((&choice, stream)) = input.split_first() else {
+        return (false, false);
+    };
+    let method = match choice % 4 {
+        0 => Method::HEAD,
+        1 => Method::POST,
+        _ => Method::GET,
+    };
+    compare(&method, stream)
+}
+
 /// Panics if the decoder accepts what hyper does not, or another message, or trusts the connection
 /// longer; or if its verdict depends on how the stream is split.
 ///

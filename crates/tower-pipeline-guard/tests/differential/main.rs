@@ -5,7 +5,10 @@
 
 mod compare;
 
-use compare::compare;
+use std::fs;
+use std::path::Path;
+
+use compare::{compare, compare_input};
 use http::Method;
 
 const SEEDS: [&str; 19] = [
@@ -101,6 +104,29 @@ fn seeds_and_their_mutations() {
     // The comparison means something only if a good part is accepted, and a good part is not.
     assert!(
         ours > total / 5 && theirs < total,
+        "{ours} {theirs} {total}"
+    );
+}
+
+/// What the fuzz target has found, cut down to the inputs that take a way of their own.
+#[test]
+fn the_corpus_of_the_fuzz_target() {
+    let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz");
+    if !fuzz.exists() {
+        // The crate by itself, without the workspace that the corpus belongs to.
+        return;
+    }
+    let (mut ours, mut theirs, mut total) = (0, 0, 0);
+    for file in fs::read_dir(fuzz.join("corpus/decoder")).expect("a corpus") {
+        let path = file.expect("readable").path();
+        let input = fs::read(&path).expect("readable");
+        let (here, there) = compare_input(&input);
+        ours += usize::from(here);
+        theirs += usize::from(there);
+        total += 1;
+    }
+    assert!(
+        total >= 100 && ours > 0 && ours < theirs && theirs < total,
         "{ours} {theirs} {total}"
     );
 }
