@@ -56,6 +56,6 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.connection.end();
+        self.connection.end(self.number());
     }
 }

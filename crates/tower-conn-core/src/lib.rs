@@ -8,6 +8,7 @@
 //!   ([`CloseReason`]).
 //! - [`Exchange`]: one request and its response, an RAII guard. A connection is idle exactly when no
 //!   exchange is open. [`ExchangeBody`] carries it to the last byte of the response body.
+//! - [`OnExchange`]: a hook that is told when exchanges begin and end.
 //! - [`FreshConnection`]: the wish of a request that is sent again for a connection of its own.
 //! - [`AuthorityKey`]: an authority as the key of a map.
 //! - [`StampTable`] and [`StampSlot`]: a coarse clock and dense idle stamps, for those who watch very
@@ -62,6 +63,7 @@ mod exchange;
 pub mod framing;
 mod fresh;
 pub mod names;
+mod observe;
 pub mod options;
 mod reason;
 mod stamp;
@@ -75,5 +77,6 @@ pub use self::body::ExchangeBody;
 pub use self::connection::{Closed, Connection, ConnectionBuilder};
 pub use self::exchange::Exchange;
 pub use self::fresh::FreshConnection;
+pub use self::observe::{ExchangeEvent, OnExchange};
 pub use self::reason::{CloseReason, Side};
 pub use self::stamp::{StampSlot, StampTable};

@@ -1,13 +1,15 @@
 //! The connection handle: counts, idleness, closing and wake-ups.
 
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use http::{Request, Version};
-use tower_conn_core::{CloseReason, Connection, Exchange, Side, StampSlot, StampTable};
+use tower_conn_core::{
+    CloseReason, Connection, Exchange, ExchangeEvent, Side, StampSlot, StampTable,
+};
 
 #[derive(Default)]
 struct Wakes(AtomicUsize);
@@ -311,6 +313,45 @@ fn what_the_driver_attached_is_found_by_its_type() {
     assert_eq!(connection.shared_attachment::<u64>(), None);
     drop(connection);
     assert_eq!(Arc::try_unwrap(kept), Ok(7), "nobody else holds it");
+}
+
+#[test]
+fn an_observer_is_told_of_each_exchange_once() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&told);
+    let connection = Connection::builder(Side::Server)
+        .on_exchange(Arc::new(
+            move |connection: &Connection, event: ExchangeEvent| {
+                let (what, number) = match event {
+                    ExchangeEvent::Begun { number, .. } => ("begun", number),
+                    ExchangeEvent::Ended { number, .. } => ("ended", number),
+                    other => panic!("{other:?}"),
+                };
+                let open = connection.exchanges_open();
+                log.lock()
+                    .expect("no panic")
+                    .push(format!("{what} {number}, {open} open"));
+            },
+        ))
+        .build();
+    let first = connection.begin().expect("open");
+    let mut request = Request::new(());
+    request.extensions_mut().insert(connection.clone());
+    let second = Exchange::begin_once(request.extensions_mut());
+    assert!(Exchange::begin_once(request.extensions_mut()).is_none());
+    drop(first);
+    connection.close(CloseReason::Aborted);
+    assert!(connection.begin().is_err());
+    drop(second);
+    assert_eq!(
+        *told.lock().expect("no panic"),
+        [
+            "begun 1, 1 open",
+            "begun 2, 2 open",
+            "ended 1, 1 open",
+            "ended 2, 0 open"
+        ]
+    );
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! The options of a pool.
 
+use std::fmt;
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::client::conn::http1;
 use hyper_util::client::legacy::connect::HttpConnector;
+use tower_conn_core::OnExchange;
 
 use crate::policy::Limits;
-use crate::shared::Shared;
+use crate::shared::{ExchangeObserver, Shared};
 use crate::{Pool, PoolObserver, PortBudget};
 
 /// The version of HTTP that connections speak.
@@ -35,13 +38,14 @@ pub enum Protocol {
 ///     .build(connector());
 /// assert_eq!(pool.stats().open, 0);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "call `build`"]
 pub struct PoolBuilder<O = ()> {
     limits: Limits,
     protocol: Protocol,
     http1: http1::Builder,
     observer: O,
+    on_exchange: Option<ExchangeObserver>,
     ports: Option<PortBudget>,
 }
 
@@ -53,6 +57,7 @@ impl PoolBuilder {
             protocol: Protocol::Auto,
             http1: http1::Builder::new(),
             observer: (),
+            on_exchange: None,
             ports: None,
         }
     }
@@ -210,8 +215,15 @@ impl<O> PoolBuilder<O> {
             protocol: self.protocol,
             http1: self.http1,
             observer,
+            on_exchange: self.on_exchange,
             ports: self.ports,
         }
+    }
+
+    /// Has this told of the exchanges of every connection, each attempt of a request being one.
+    pub fn on_exchange(mut self, observer: impl OnExchange + Send + Sync + 'static) -> Self {
+        self.on_exchange = Some(Arc::new(observer));
+        self
     }
 
     /// The pool. No connection is opened before the first request.
@@ -227,8 +239,19 @@ impl<O> PoolBuilder<O> {
             self.protocol,
             self.http1,
             self.observer,
+            self.on_exchange,
             self.ports.unwrap_or_default(),
         ))
+    }
+}
+
+impl<O> fmt::Debug for PoolBuilder<O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolBuilder")
+            .field("limits", &self.limits)
+            .field("protocol", &self.protocol)
+            .field("ports", &self.ports)
+            .finish_non_exhaustive()
     }
 }
 

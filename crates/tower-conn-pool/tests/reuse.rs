@@ -9,6 +9,7 @@ use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use support::{Log, TcpPool, connection, fetch, get, until, usage};
 use tower::ServiceExt;
+use tower_conn_core::ExchangeEvent;
 use tower_conn_pool::{
     CloseDelimited, CloseReason, Connection, Delivery, FreshConnection, Pool, PoolErrorKind,
     connector,
@@ -44,6 +45,35 @@ async fn a_connection_is_used_again_and_says_so() {
     );
     assert_eq!(peer.connections().len(), 1);
     assert_eq!(pool.stats().idle, 1);
+}
+
+#[tokio::test]
+async fn exchanges_are_told_on_every_connection() {
+    let peer = ScriptedPeer::start(|mut exchange| async move {
+        exchange.ok("hi").await.expect("sends");
+    })
+    .await;
+    let (sender, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let pool: TcpPool = Pool::builder()
+        .on_exchange(move |connection: &Connection, event: ExchangeEvent| {
+            let _ = sender.send((connection.id(), event));
+        })
+        .build(connector());
+    let mut expected = Vec::new();
+    for number in [1, 2] {
+        let response = fetch(&pool, get(&peer.uri("/"))).await.expect("answers");
+        expected.push((connection(&response).id(), number));
+    }
+    for (id, number) in expected {
+        for what in ["Begun", "Ended"] {
+            let (on, event) = told.recv().await.expect("it is told");
+            assert_eq!(on, id);
+            assert_eq!(
+                format!("{event:?}"),
+                format!("{what} {{ number: {number} }}")
+            );
+        }
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tower_conn_core::{CloseReason, Connection, Side};
+use tower_conn_core::{CloseReason, Connection, OnExchange, Side};
 
 use crate::common::{Common, Observer};
 use crate::io::ReapedIo;
@@ -27,16 +27,20 @@ pub struct IdleReaper {
     pub(crate) inner: Arc<Inner>,
 }
 
-/// Starts an [`IdleReaper`] with an observer.
+/// Starts an [`IdleReaper`] with observers.
 #[must_use]
 pub struct Builder {
     policy: Policy,
     observer: Option<Observer>,
+    on_exchange: Option<ExchangeObserver>,
 }
+
+type ExchangeObserver = Arc<dyn OnExchange + Send + Sync>;
 
 pub(crate) struct Inner {
     pub(crate) common: Arc<Common>,
     pub(crate) registry: Registry,
+    on_exchange: Option<ExchangeObserver>,
     pub(crate) candidates: Mutex<Vec<Candidate>>,
     pub(crate) sweeping: AtomicBool,
 }
@@ -55,6 +59,7 @@ impl IdleReaper {
         Builder {
             policy,
             observer: None,
+            on_exchange: None,
         }
     }
 
@@ -130,6 +135,12 @@ impl Builder {
         self
     }
 
+    /// Has this told of the exchanges of every connection.
+    pub fn on_exchange(mut self, observer: impl OnExchange + Send + Sync + 'static) -> Self {
+        self.on_exchange = Some(Arc::new(observer));
+        self
+    }
+
     /// The reaper.
     #[must_use]
     pub fn build(self) -> IdleReaper {
@@ -137,6 +148,7 @@ impl Builder {
             inner: Arc::new(Inner {
                 common: Arc::new(Common::new(self.policy, self.observer)),
                 registry: Registry::default(),
+                on_exchange: self.on_exchange,
                 candidates: Mutex::default(),
                 sweeping: AtomicBool::new(false),
             }),
@@ -164,6 +176,9 @@ impl Inner {
         let mut builder = Connection::builder(Side::Server).stamp(slot);
         if let Some(peer) = peer {
             builder = builder.peer_addr(peer);
+        }
+        if let Some(observer) = &self.on_exchange {
+            builder = builder.on_exchange(Arc::clone(observer));
         }
         let connection = builder.build();
         row.chunk.enter(index, connection.clone());

@@ -3,12 +3,15 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use support::h2::{GOAWAY, H2Client, ends_stream};
 use support::*;
 use tokio::time::Instant;
-use tower_conn_core::CloseReason;
+use tower_conn_core::{CloseReason, Connection, ExchangeEvent};
 use tower_conn_testkit::raw::Ended;
-use tower_idle_reaper::Policy;
+use tower_idle_reaper::{IdleReaper, Policy};
 
 fn policy() -> Policy {
     Policy::safe().idle(secs(10)).expect("no balancer")
@@ -35,6 +38,32 @@ async fn idle_close_silent() {
         );
         server.until_empty().await;
         assert_eq!(server.ended(), [(CloseReason::Idle, 1)], "{engine:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn exchanges_are_told_on_every_connection() {
+    for engine in Engine::HTTP1 {
+        let counts = [0, 0].map(|_| Arc::new(AtomicUsize::new(0)));
+        let [begun, ended] = counts.clone();
+        let reaper = IdleReaper::builder(policy())
+            .on_exchange(move |_: &Connection, event: ExchangeEvent| match event {
+                ExchangeEvent::Begun { .. } => drop(begun.fetch_add(1, Ordering::Relaxed)),
+                ExchangeEvent::Ended { .. } => drop(ended.fetch_add(1, Ordering::Relaxed)),
+                other => panic!("{other:?}"),
+            })
+            .build();
+        let server = Server::with(engine, reaper);
+        for _ in 0..2 {
+            let mut client = server.connect();
+            for _ in 0..3 {
+                client.send(GET).await.unwrap();
+                client.read_response("GET").await.unwrap();
+            }
+        }
+        server.until_empty().await;
+        let counts = counts.map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(counts, [6, 6], "{engine:?}");
     }
 }
 

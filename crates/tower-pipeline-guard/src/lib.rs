@@ -17,7 +17,8 @@
 //!    with a body, `Upgrade`, `Expect`, `TE`, a connection option other than `keep-alive`, no `Host` or
 //!    two, another method, or another version is a barrier: it waits for all before it, and all
 //!    behind it wait for it. Response bodies are not polled before their turn. A request that starts
-//!    early has [`RunsAhead`] in its extensions.
+//!    early has [`RunsAhead`] in its extensions, and an [`OnAhead`] hook is told of it and of what became
+//!    of it.
 //! 3. Between messages at most [`Pipeline::read_ahead`] bytes are read at once, and with
 //!    [`Pipeline::max_buffered`] no more than a number of requests, so a client that pipelines
 //!    thousands of requests waits in its socket. With [`Pipeline::max_requests`] the last response of a
@@ -149,12 +150,12 @@ mod server;
 #[doc(inline)]
 pub use self::client::PipelinedConnection;
 pub use self::echo::{EchoFuture, EchoGuard, EchoGuardLayer, EchoMismatch};
+pub use self::server::{
+    AheadEvent, LookaheadIo, OnAhead, Pipeline, PipelineGuard, PipelineGuardLayer, RequestBody,
+    ResponseBody, ResponseFuture, RunsAhead,
+};
 #[cfg(feature = "axum")]
 pub use self::server::{
     GuardedFuture, GuardedMakeFuture, GuardedMakeService, GuardedService, LookaheadListener,
     PipelineTransport,
-};
-pub use self::server::{
-    LookaheadIo, Pipeline, PipelineGuard, PipelineGuardLayer, RequestBody, ResponseBody,
-    ResponseFuture, RunsAhead,
 };

@@ -1,15 +1,16 @@
 //! Making a connection.
 
 use std::any::Any;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::Connection;
 use super::inner::{Attachment, Inner};
-use crate::{Side, StampSlot};
+use crate::observe::Observer;
+use crate::{OnExchange, Side, StampSlot};
 
 /// Options of a [`Connection`]; see [`Connection::builder`].
-#[derive(Debug)]
 #[must_use = "call `build`"]
 pub struct ConnectionBuilder {
     pub(super) side: Side,
@@ -17,6 +18,7 @@ pub struct ConnectionBuilder {
     pub(super) peer_addr: Option<SocketAddr>,
     pub(super) slot: Option<StampSlot>,
     pub(super) attachment: Option<Attachment>,
+    pub(super) observer: Option<Observer>,
 }
 
 impl ConnectionBuilder {
@@ -27,6 +29,7 @@ impl ConnectionBuilder {
             peer_addr: None,
             slot: None,
             attachment: None,
+            observer: None,
         }
     }
 
@@ -58,6 +61,12 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Has this told of the exchanges of the connection.
+    pub fn on_exchange(mut self, observer: Arc<dyn OnExchange + Send + Sync>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
     /// The connection: open, idle from now on.
     #[must_use]
     pub fn build(self) -> Connection {
@@ -65,5 +74,16 @@ impl ConnectionBuilder {
             inner: Arc::new(Inner::new(self)),
             exchange: None,
         }
+    }
+}
+
+impl fmt::Debug for ConnectionBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectionBuilder")
+            .field("side", &self.side)
+            .field("local_addr", &self.local_addr)
+            .field("peer_addr", &self.peer_addr)
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }

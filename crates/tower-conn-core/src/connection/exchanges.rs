@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::Extensions;
 
 use super::Connection;
-use crate::{CloseReason, Exchange};
+use crate::{CloseReason, Exchange, ExchangeEvent};
 
 impl Connection {
     /// Begins an exchange.
@@ -21,6 +21,9 @@ impl Connection {
         match self.inner.state.begin() {
             Ok(number) => {
                 self.inner.stamp_busy();
+                if let Some(observer) = self.inner.observer() {
+                    observer.on_exchange(self, ExchangeEvent::Begun { number });
+                }
                 Ok(Exchange::new(Self {
                     inner: Arc::clone(&self.inner),
                     exchange: NonZeroU32::new(number),
@@ -72,9 +75,12 @@ impl Connection {
         self.inner.state.load().open()
     }
 
-    pub(crate) fn end(&self) {
+    pub(crate) fn end(&self, number: u32) {
         if self.inner.state.end() {
             self.inner.stamp_idle();
+        }
+        if let Some(observer) = self.inner.observer() {
+            observer.on_exchange(self, ExchangeEvent::Ended { number });
         }
     }
 

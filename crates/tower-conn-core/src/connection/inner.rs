@@ -10,6 +10,7 @@ use http::Version;
 use tokio::time::Instant;
 
 use super::builder::ConnectionBuilder;
+use crate::observe::Observer;
 use crate::state::State;
 use crate::{Side, StampSlot};
 
@@ -33,6 +34,7 @@ struct Own {
     stamp: Stamp,
     local_addr: Option<SocketAddr>,
     attachment: Option<Attachment>,
+    observer: Option<Observer>,
 }
 
 enum Stamp {
@@ -53,13 +55,17 @@ impl Inner {
             peer_addr,
             slot,
             attachment,
+            observer,
         } = options;
         let place = match slot {
-            Some(slot) if local_addr.is_none() && attachment.is_none() => Place::Slot(slot),
+            Some(slot) if local_addr.is_none() && attachment.is_none() && observer.is_none() => {
+                Place::Slot(slot)
+            }
             slot => Place::Own(Box::new(Own {
                 stamp: slot.map_or_else(|| Stamp::Clock(AtomicU64::new(0)), Stamp::Slot),
                 local_addr,
                 attachment,
+                observer,
             })),
         };
         let inner = Self {
@@ -111,6 +117,13 @@ impl Inner {
         match &self.place {
             Place::Slot(_) => of_table(),
             Place::Own(own) => own.attachment.as_ref().or_else(of_table),
+        }
+    }
+
+    pub(super) fn observer(&self) -> Option<&Observer> {
+        match &self.place {
+            Place::Slot(_) => None,
+            Place::Own(own) => own.observer.as_ref(),
         }
     }
 

@@ -201,6 +201,9 @@ where
                 .local_addr(info.local_addr())
                 .peer_addr(info.remote_addr());
         }
+        if let Some(observer) = &self.pool.on_exchange {
+            builder = builder.on_exchange(Arc::clone(observer));
+        }
         let bare_tcp = match tcp(&io) {
             Some(tcp) => {
                 // A request in two writes must not wait for the peer's delayed acknowledgement.

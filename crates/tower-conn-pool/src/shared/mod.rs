@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::Instant;
-use tower_conn_core::{CloseReason, Connection};
+use tower_conn_core::{CloseReason, Connection, OnExchange};
 
 pub(crate) use self::checkout::Checkout;
 pub(crate) use self::dial::{Dial, Opened};
@@ -32,6 +32,7 @@ use crate::policy::Limits;
 use crate::ports::PortBudget;
 use crate::{Origin, PoolError, PoolEvent, PoolObserver, Protocol};
 
+pub(crate) type ExchangeObserver = Arc<dyn OnExchange + Send + Sync>;
 pub(crate) type Grant<B> = Result<Arc<Conn<B>>, PoolError>;
 
 pub(crate) struct Shared<C, B, O> {
@@ -40,6 +41,7 @@ pub(crate) struct Shared<C, B, O> {
     pub(crate) protocol: Protocol,
     pub(crate) http1: hyper::client::conn::http1::Builder,
     pub(crate) observer: O,
+    pub(crate) on_exchange: Option<ExchangeObserver>,
     pub(crate) ports: PortBudget,
     pub(crate) seed: RandomState,
     pub(crate) alarm: Arc<Notify>,
@@ -76,6 +78,7 @@ where
         protocol: Protocol,
         http1: hyper::client::conn::http1::Builder,
         observer: O,
+        on_exchange: Option<ExchangeObserver>,
         ports: PortBudget,
     ) -> Arc<Self> {
         Arc::new_cyclic(|me| Self {
@@ -84,6 +87,7 @@ where
             protocol,
             http1,
             observer,
+            on_exchange,
             ports,
             seed: RandomState::new(),
             alarm: Arc::new(Notify::new()),

@@ -1,7 +1,9 @@
 //! The guard in `axum::serve`.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::Body;
@@ -15,8 +17,9 @@ use tower_conn_core::{Connection, TransportConnection};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::observe::Observer;
 use super::{
-    LookaheadIo, Pipeline, PipelineGuard, PipelineGuardLayer, RequestBody, ResponseBody,
+    LookaheadIo, OnAhead, Pipeline, PipelineGuard, PipelineGuardLayer, RequestBody, ResponseBody,
     ResponseFuture,
 };
 
@@ -74,15 +77,34 @@ impl<I: AsyncRead + AsyncWrite> PipelineTransport for LookaheadIo<I> {
 }
 
 /// Makes the service of each connection, and puts a [`PipelineGuard`] around it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct GuardedMakeService<M> {
     inner: M,
+    observer: Option<Observer>,
 }
 
 impl<M> GuardedMakeService<M> {
     /// Wraps what `axum::serve` would be given: a `Router`, or what its `into_make_service..` makes.
     pub const fn new(inner: M) -> Self {
-        Self { inner }
+        Self {
+            inner,
+            observer: None,
+        }
+    }
+
+    /// Has this told of the requests that run ahead, on all connections.
+    #[must_use]
+    pub fn on_ahead(mut self, observer: impl OnAhead + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+}
+
+impl<M: fmt::Debug> fmt::Debug for GuardedMakeService<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuardedMakeService")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -102,6 +124,10 @@ where
 
     fn call(&mut self, stream: IncomingStream<'a, L>) -> Self::Future {
         let layer = stream.io().guard_layer();
+        let layer = match &self.observer {
+            Some(observer) => layer.on_ahead(Arc::clone(observer)),
+            None => layer,
+        };
         GuardedMakeFuture {
             future: self.inner.call(stream),
             layer,

@@ -11,6 +11,7 @@ use std::task::{Context, Waker};
 use http::{Extensions, Request};
 
 use super::RunsAhead;
+use super::observe::{Fate, Observer};
 use super::window::{Window, same_head};
 
 /// The state of one connection, shared by its transport and its service.
@@ -43,12 +44,14 @@ struct Shared {
     /// Woken when the response in flight is finished: something was read that the server, which
     /// waits for the transport, has not been told about.
     resume: Option<Waker>,
+    observer: Option<Observer>,
 }
 
 struct Ahead {
     head: Request<()>,
     done: bool,
     call: Box<dyn AheadCall>,
+    fate: Fate,
 }
 
 /// A call whose type is known to the service only.
@@ -86,6 +89,7 @@ impl Handle {
                 extensions: None,
                 resume: None,
                 driver: None,
+                observer: None,
             }),
         }))
     }
@@ -154,6 +158,10 @@ impl Handle {
 
     // ===== the service's side =====
 
+    pub(super) fn observe(&self, observer: Observer) {
+        self.lock().observer = Some(observer);
+    }
+
     pub(super) fn has_calls(&self) -> bool {
         self.0.runs_ahead && !self.lock().calls.is_empty()
     }
@@ -183,6 +191,8 @@ impl Handle {
             return Dispatched { ahead: None, last };
         };
         if !has_body && same_head(&next.head, request) {
+            drop(shared);
+            next.fate.taken();
             let ahead = Some(next.call);
             return Dispatched { ahead, last };
         }
@@ -196,7 +206,7 @@ impl Handle {
 
     /// Starts and advances the calls that may run ahead of the one in flight.
     pub(super) fn drive(&self, cx: &mut Context<'_>) {
-        let (mut calls, mut starter, heads, running) = {
+        let (mut calls, mut starter, heads, running, observer) = {
             let mut shared = self.lock();
             if !shared.overlap {
                 return;
@@ -228,17 +238,19 @@ impl Handle {
                 shared.starter.take(),
                 heads,
                 running,
+                shared.observer.clone(),
             )
         };
         // Nothing is locked while code of the application runs.
         if let Some(starter) = &mut starter {
             for (at, head) in heads.into_iter().enumerate() {
+                let behind = running + at + 1;
                 let mut request = head.clone();
-                let runs_ahead = RunsAhead::new(running + at + 1);
-                request.extensions_mut().insert(runs_ahead);
+                request.extensions_mut().insert(RunsAhead::new(behind));
                 calls.push_back(Ahead {
                     head,
                     done: false,
+                    fate: Fate::started(observer.as_ref(), behind),
                     call: starter(request),
                 });
             }

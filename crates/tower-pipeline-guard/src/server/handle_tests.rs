@@ -103,6 +103,56 @@ fn the_server_is_right_when_the_parsers_disagree() {
 }
 
 #[test]
+fn what_runs_ahead_is_told_with_what_became_of_it() {
+    use super::super::AheadEvent::{self, Discarded, Started, Taken};
+
+    let told = Arc::<Mutex<Vec<_>>>::default();
+    let log = Arc::clone(&told);
+    let (handle, _, _) = handle(4);
+    handle.observe(Arc::new(move |event: AheadEvent| {
+        log.lock().expect("no panic").push(event);
+    }));
+    let told = || std::mem::take(&mut *told.lock().expect("no panic"));
+    handle.receive(format!("{A}{B}{A}{B}").as_bytes());
+    handle.dispatch(&request("/a"), false);
+    assert_eq!(told(), [], "the first is in its turn");
+    drive(&handle);
+    assert_eq!(told(), [1, 2, 3].map(|behind| Started { behind }));
+    handle.finished();
+    drop(
+        handle
+            .dispatch(&request("/b"), false)
+            .ahead
+            .expect("it runs"),
+    );
+    assert_eq!(told(), [Taken]);
+    handle.finished();
+    handle.dispatch(&request("/c"), false);
+    assert_eq!(told(), [Discarded; 2], "the parsers disagree");
+    drop(handle);
+    assert_eq!(told(), []);
+}
+
+#[test]
+fn what_runs_ahead_is_discarded_with_its_connection() {
+    use super::super::AheadEvent;
+
+    let discarded = Arc::<AtomicUsize>::default();
+    let count = Arc::clone(&discarded);
+    let (handle, _, _) = handle(4);
+    handle.observe(Arc::new(move |event: AheadEvent| {
+        if event == AheadEvent::Discarded {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }));
+    handle.receive(format!("{A}{B}{A}").as_bytes());
+    handle.dispatch(&request("/a"), false);
+    drive(&handle);
+    handle.abandon();
+    assert_eq!(discarded.load(Ordering::Relaxed), 2);
+}
+
+#[test]
 fn nothing_starts_behind_a_barrier_or_beyond_the_bound() {
     let (handle, started, _) = handle(2);
     handle.receive(format!("{A}{B}{A}").as_bytes());

@@ -1,7 +1,10 @@
 //! The layer of one connection.
 
+use std::sync::Arc;
+
 use tower_layer::Layer;
 
+use super::OnAhead;
 use super::handle::Handle;
 use super::service::PipelineGuard;
 
@@ -21,6 +24,13 @@ pub struct PipelineGuardLayer {
 impl PipelineGuardLayer {
     pub(super) const fn new(handle: Handle) -> Self {
         Self { handle }
+    }
+
+    /// Has this told of the requests that run ahead.
+    #[must_use]
+    pub fn on_ahead(self, observer: Arc<dyn OnAhead + Send + Sync>) -> Self {
+        self.handle.observe(observer);
+        self
     }
 }
 

@@ -7,6 +7,7 @@ mod future;
 mod handle;
 mod io;
 mod layer;
+mod observe;
 mod service;
 mod window;
 
@@ -23,6 +24,7 @@ pub use self::body::{RequestBody, ResponseBody};
 pub use self::future::ResponseFuture;
 pub use self::io::LookaheadIo;
 pub use self::layer::PipelineGuardLayer;
+pub use self::observe::{AheadEvent, OnAhead};
 pub use self::service::PipelineGuard;
 
 /// Options of the server side.
