@@ -66,7 +66,8 @@ pub(crate) struct Args {
     /// The name under which the gateway appears in Via.
     #[arg(long, default_value = "gateway")]
     pub(crate) via: String,
-    /// Address of the admin pages; accepted, but there are none so far.
+    /// Address for /metrics and for a page that shows the connections. It has no authentication:
+    /// keep it to the loopback interface.
     #[arg(long)]
     pub(crate) admin: Option<SocketAddr>,
     /// Worker threads; one for each core by default.

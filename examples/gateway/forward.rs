@@ -17,9 +17,10 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::client::legacy::connect::HttpConnector;
 use tower::util::Oneshot;
 use tower::{Layer, ServiceExt};
-use tower_conn_pool::{Pool, PoolError, Protocol, connector};
-use tower_idempotent_retry::{ReplayBody, Retry, RetryError, RetryLayer};
+use tower_conn_pool::{Pool, PoolError, Protocol, Stats, connector};
+use tower_idempotent_retry::{DefaultClassify, ReplayBody, Retry, RetryError, RetryLayer};
 
+use crate::admin::{Note, NoteLayer, Watch};
 use crate::args::Args;
 use crate::body::{GatewayBody, plain};
 use crate::tunnel;
@@ -93,7 +94,9 @@ impl fmt::Display for Upstream {
     }
 }
 
-type Client<B> = Retry<Pool<HttpConnector, ReplayBody<Limited<B>>>>;
+type UpstreamPool<B> = Pool<HttpConnector, ReplayBody<Limited<B>>, Watch>;
+
+type Client<B> = Retry<Note<UpstreamPool<B>>, DefaultClassify, Watch>;
 
 type Sent<B> = (
     Pin<Box<Oneshot<Client<B>, Request<Limited<B>>>>>,
@@ -111,10 +114,10 @@ impl<B> Forward<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    pub(crate) fn new(args: &Args, upstream: Upstream) -> Arc<Self> {
+    pub(crate) fn new(args: &Args, upstream: Upstream, watch: &Watch) -> Arc<Self> {
         let max = NonZeroUsize::new(args.upstream_connections).unwrap_or(NonZeroUsize::MAX);
         let depth = NonZeroUsize::new(args.pipeline_depth).unwrap_or(NonZeroUsize::MIN);
-        let pool = Pool::builder()
+        let mut pool = Pool::builder()
             .pipeline_depth(depth)
             .max_per_origin(max)
             .max_total(max)
@@ -122,8 +125,9 @@ where
             .max_idle(max)
             .idle_timeout(args.upstream_idle_timeout.0)
             .protocol(upstream.protocol)
-            .build(connector());
+            .observer(watch.clone());
         let mut retry = RetryLayer::proxy()
+            .observe(watch.clone())
             .body_limit(REPLAYABLE)
             .max_attempts(NonZeroU32::MIN.saturating_add(args.retries));
         if let Some(limit) = args.request_timeout.0 {
@@ -132,11 +136,23 @@ where
         if let Some(limit) = args.attempt_timeout.0 {
             retry = retry.attempt_timeout(limit);
         }
+        if let Some(board) = watch.get() {
+            pool = pool
+                .on_exchange(watch.clone())
+                .port_budget(board.ports.clone());
+            retry = retry.shared_budget(board.budget.clone());
+        }
+        let pool = NoteLayer::new(watch.clone()).layer(pool.build(connector()));
         Arc::new(Self {
             client: retry.layer(pool),
             upstream,
             max_body: (args.max_body > 0).then_some(args.max_body),
         })
+    }
+
+    /// How the pool of upstream connections is doing.
+    pub(crate) fn stats(&self) -> Stats {
+        self.client.get_ref().get_ref().stats()
     }
 
     /// Sends the request at once; the future is that of the response, and small: it moves through

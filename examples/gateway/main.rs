@@ -7,7 +7,9 @@
 //!
 //! Without `--upstream` it starts a small demo upstream that answers with the request as it arrived
 //! there, so that what the gateway did to it can be seen. SIGTERM and Ctrl-C drain and exit 0.
+//! `--admin 127.0.0.1:9090` adds `/metrics` and a page that shows the connections.
 
+mod admin;
 mod args;
 mod body;
 mod demo;
@@ -58,10 +60,18 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
-    println!(
+    let admin = match args.admin {
+        Some(addr) => Some(admin::bind(addr).await?),
+        None => None,
+    };
+    print!(
         "listening on http://{}, forwarding to {upstream}",
         listener.local_addr()?
     );
+    match &admin {
+        Some(admin) => println!(", admin on http://{}", admin.local_addr()?),
+        None => println!(),
+    }
 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -71,5 +81,5 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
             _ = interrupt.recv() => {}
         }
     };
-    server::serve(listener, &args, upstream, stop).await
+    server::serve(listener, admin, &args, upstream, stop).await
 }

@@ -17,6 +17,7 @@ use tower_idle_reaper::{
 use tower_keep_alive::KeepAliveLayer;
 use tower_pipeline_guard::Pipeline;
 
+use crate::admin::{Admin, Board, NoteLayer, Sources, Watch};
 use crate::args::Args;
 use crate::forward::{Forward, Upstream};
 
@@ -29,18 +30,43 @@ const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Serves until `stop` resolves, then drains.
 pub(crate) async fn serve(
     listener: TcpListener,
+    admin: Option<TcpListener>,
     args: &Args,
     upstream: Upstream,
     stop: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    let reaper = IdleReaper::new(policy(args)?);
+    let watch = match &admin {
+        Some(_) => Watch::board(Arc::new(Board::new())),
+        None => Watch::nothing(),
+    };
+    let mut reaper = IdleReaper::builder(policy(args)?);
+    if watch.get().is_some() {
+        reaper = reaper.on_exchange(watch.clone()).on_close(watch.clone());
+    }
+    let reaper = reaper.build();
     let via = ViaLayer::new(&args.via)?;
     let keep_alive = KeepAliveLayer::new()
         .idle_timeout(args.idle_timeout.0)
         .max_requests(NonZeroU32::new(args.max_requests))
         .max_age(args.max_age.0);
     let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
-    let forward = Forward::new(args, upstream);
+    let strip = HopByHopLayer::gateway().on_strip(watch.clone());
+    let note = NoteLayer::new(watch.clone());
+    let forward = Forward::new(args, upstream.clone(), &watch);
+    let admin = match (admin, watch.get()) {
+        (Some(admin), Some(board)) => {
+            let forward = Arc::clone(&forward);
+            let sources = Sources {
+                board: Arc::clone(board),
+                reaper: reaper.clone(),
+                pool: Box::new(move || forward.stats()),
+                listen: listener.local_addr()?,
+                upstream: upstream.to_string(),
+            };
+            Some(Admin::start(admin, sources))
+        }
+        _ => None,
+    };
 
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The head has its own clock in the reaper; hyper's would also run while a connection idles.
@@ -55,14 +81,19 @@ pub(crate) async fn serve(
             () = &mut stop => break,
         };
         let connection = io.connection().clone();
-        let (io, guard) = pipeline.wrap(io);
+        watch.accepted(&connection);
+        let (io, mut guard) = pipeline.wrap(io);
+        if watch.get().is_some() {
+            guard = guard.on_ahead(Arc::new(watch.clone()));
+        }
         let forward = Arc::clone(&forward);
         let service = ServiceBuilder::new()
             .layer(guard)
             .layer(ReapLayer::of(connection.clone()))
+            .layer(note.clone())
             .layer(keep_alive.clone())
             .layer(MaxForwardsLayer::new())
-            .layer(HopByHopLayer::gateway())
+            .layer(strip.clone())
             .layer(via.clone())
             .service_fn(move |request| {
                 let response = forward.call(request);
@@ -77,6 +108,10 @@ pub(crate) async fn serve(
     reaper
         .drain(Drain::within(args.drain_timeout.0.unwrap_or(A_YEAR)))
         .await;
+    // It shows the drain to its end.
+    if let Some(admin) = admin {
+        admin.stop().await;
+    }
     Ok(())
 }
 

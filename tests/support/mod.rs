@@ -19,6 +19,7 @@ pub(crate) struct Example {
     child: Child,
     /// `HOST:PORT`, as it said on its one line.
     pub(crate) addr: String,
+    line: String,
 }
 
 impl Example {
@@ -39,11 +40,29 @@ impl Example {
             .and_then(|rest| rest.split(',').next())
             .unwrap_or_else(|| panic!("unexpected line {line:?}"))
             .to_owned();
-        Self { child, addr }
+        Self { child, addr, line }
     }
 }
 
 impl Example {
+    /// `HOST:PORT` of its admin pages.
+    #[allow(dead_code, reason = "only the gateway has them")]
+    pub(crate) fn admin(&self) -> &str {
+        let after = self.line.split("admin on http://").nth(1);
+        after.expect("started with --admin").trim_end()
+    }
+
+    /// Waits for its end.
+    #[allow(dead_code, reason = "not every test waits for it")]
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child") {
+                return status;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// The id of its process.
     #[allow(dead_code, reason = "not every test looks at the process")]
     pub(crate) fn id(&self) -> u32 {
