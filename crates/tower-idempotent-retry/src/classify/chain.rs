@@ -34,7 +34,19 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> Failure {
 fn sources<'a>(
     error: &'a (dyn Error + 'static),
 ) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| error.source()).take(DEEPEST)
+    iter::successors(Some(error), |&error| source(error)).take(DEEPEST)
+}
+
+/// The source of an error. An `io::Error` names as its source that of the error which it holds, and so
+/// hides the latter: what hyper-rustls says of a certificate is held by one within another.
+fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref)
+    {
+        Some(held) => Some(held),
+        None => error.source(),
+    }
 }
 
 enum Proof {
@@ -172,6 +184,18 @@ mod tests {
         ] {
             assert_eq!(evidence(kind), Evidence::Ambiguous, "{kind}");
         }
+    }
+
+    /// hyper-rustls reports a certificate that is not trusted as an `io::Error` in an `io::Error`.
+    #[test]
+    fn what_an_io_error_holds_is_looked_at() {
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        let held = Outer(Box::new(io::Error::other(io::Error::other(refused))));
+        assert_eq!(classify(&held).evidence(), Evidence::NotSent);
+
+        let untrusted = io::Error::new(io::ErrorKind::InvalidData, "invalid peer certificate");
+        let held = io::Error::other(untrusted);
+        assert!(sources(&held).any(is_permanent_io));
     }
 
     #[test]
