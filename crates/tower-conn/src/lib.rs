@@ -21,6 +21,10 @@
     doc = "| [`idle_reaper`] | When does a server close: idle, slow, old, full, draining? And how, so that nothing is lost? |"
 )]
 #![cfg_attr(
+    feature = "serve",
+    doc = "| [`serve`] | Who accepts connections, finds out what they speak, and drains them? |"
+)]
+#![cfg_attr(
     feature = "pipeline-guard",
     doc = "| [`pipeline_guard`] | May pipelined requests run at once, and how do answers stay in order? |"
 )]
@@ -56,6 +60,7 @@
 //!
 //! | server, outermost first | because |
 //! |---|---|
+//! | `serve`, or a hyper accept loop, under the reaper | the transport: limits that a layer cannot see |
 //! | `PipelineGuardLayer` | requests that run ahead start here, and whatever is outside would see only the first |
 //! | `ReapLayer` | opens the exchange; everything inside counts as busy, and nothing of it is cut as idle |
 //! | `KeepAliveLayer` | reads and writes `Connection` and `Keep-Alive` of *this* connection, before they are stripped on the way in and after they are on the way out |
@@ -66,7 +71,7 @@
 //!
 //! | client, outermost first | because |
 //! |---|---|
-//! | timeout | bounds all attempts together; [`total_timeout`](#features) of the retry layer does the same and never begins a wait that would pass it |
+//! | timeout | bounds all attempts together; `total_timeout` of the retry layer does the same and never begins a wait that would pass it |
 //! | `IdempotencyKeyLayer` (not in a proxy) | inside the retries each attempt would get a key of its own |
 //! | `RetryLayer` | needs the evidence of the pool, and asks it for a fresh connection |
 //! | signing, concurrency limits | each attempt is signed anew, and a waiting retry holds no permit |
@@ -242,6 +247,28 @@
 //!
 //! `Router::layer` puts each layer outside of those before it, so the outermost comes last.
 //!
+//! The server loop of this workspace takes the same `Router`, and brings what cannot be done inside of
+//! `axum::serve`: GOAWAY, limits while the protocol is being found out, a staged shutdown, and idle connections
+//! that give up their buffers (features `axum` and `serve`):
+//!
+#![cfg_attr(all(feature = "axum", feature = "serve"), doc = "```no_run")]
+#![cfg_attr(not(all(feature = "axum", feature = "serve")), doc = "```ignore")]
+//! use std::time::Duration;
+//!
+//! use axum::{Router, routing::get};
+//! use tokio::net::TcpListener;
+//! use tower_conn::serve::{Drain, Policy, Server};
+//!
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! let app = Router::new().route("/", get(|| async { "hello" }));
+//! Server::new()
+//!     .policy(Policy::behind_proxy(Duration::from_secs(60))?)
+//!     .drain(Drain::within(Duration::from_secs(30)).lame_duck(Duration::from_secs(5)))
+//!     .serve(TcpListener::bind("127.0.0.1:8080").await?, app)
+//!     .await?;
+//! # Ok(()) }
+//! ```
+//!
 #![doc = include_str!("comparison.md")]
 //!
 //! # Features
@@ -255,6 +282,7 @@
 //! | `hyper` | Connections of hyper can be watched by the reaper; evidence from its errors | No |
 //! | `hyper-util` | The same for hyper-util's `auto` connections and legacy client | No |
 //! | `h2` | Evidence from HTTP/2 errors | No |
+//! | `rustls` | TLS in the module `serve` through tokio-rustls | No |
 //! | `tower` | Evidence from tower's errors; the retry budget as tower's | No |
 //! | `tracing` | Observers that log strips and retries | No |
 //! | `full` | All of these, and all modules | No |
@@ -309,6 +337,12 @@ pub mod pipeline_guard {
 #[cfg(feature = "pool")]
 pub mod pool {
     pub use tower_conn_pool::*;
+}
+
+/// A server loop for hyper and axum. The crate [`tower_conn_serve`].
+#[cfg(feature = "serve")]
+pub mod serve {
+    pub use tower_conn_serve::*;
 }
 
 #[cfg(feature = "util")]
