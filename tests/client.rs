@@ -168,6 +168,30 @@ async fn https_speaks_http2_where_the_server_does() {
     assert_eq!(server.accepted(), 3, "streams share a connection");
 }
 
+/// Answers the second request of a connection when the third and the fourth have come behind it.
+#[tokio::test]
+async fn requests_are_pipelined_once_the_connection_has_proved_itself() {
+    let server = ScriptedPeer::start(|mut exchange| async move {
+        let mut answers = 1;
+        if exchange.nth() == 2 {
+            for _ in 0..2 {
+                exchange.read_request().await.expect("a pipelined request");
+                answers += 1;
+            }
+        }
+        for _ in 0..answers {
+            exchange.ok("hi").await.expect("an open connection");
+        }
+    })
+    .await;
+    let url = server.uri("/").to_string();
+    let run = client(&[&url, "-n", "4", "-c", "1", "--pipeline-depth", "3"]).await;
+    assert_eq!(run.code(), Some(0), "{}{}", run.stdout(), run.stderr());
+    assert_eq!(run.column("status"), ["200"; 4]);
+    assert_eq!(run.column("tries"), ["1"; 4]);
+    assert_eq!(server.connections().len(), 1);
+}
+
 #[tokio::test]
 async fn no_more_connections_are_opened_than_allowed() {
     let server = Example::start("hyper_server", &[]);

@@ -25,6 +25,10 @@ pub(crate) struct Args {
     /// Requests in flight at a time; by default as many as the connections to one origin can take.
     #[arg(long, short = 'p')]
     pub(crate) parallel: Option<NonZeroUsize>,
+    /// GETs that share a connection before they are answered, over HTTP/1.1, once there is no room for another
+    /// connection and the server has shown that it keeps them.
+    #[arg(long, default_value = "1", conflicts_with = "http2")]
+    pub(crate) pipeline_depth: NonZeroUsize,
     /// HTTP/2 from the first byte, also over http.
     #[arg(long, conflicts_with = "http1")]
     pub(crate) http2: bool,
@@ -82,9 +86,21 @@ impl Args {
         }
     }
 
+    /// What https offers by ALPN; there is no pipelining in HTTP/2, nor need of it.
+    pub(crate) fn alpn(&self) -> &'static [&'static [u8]] {
+        if self.http2 {
+            &[b"h2"]
+        } else if self.http1 || self.pipeline_depth.get() > 1 {
+            &[b"http/1.1"]
+        } else {
+            &[b"h2", b"http/1.1"]
+        }
+    }
+
     /// How many requests are in flight at a time.
     pub(crate) fn in_flight(&self) -> usize {
-        self.parallel.unwrap_or(self.connections).get()
+        let room = self.connections.saturating_mul(self.pipeline_depth);
+        self.parallel.unwrap_or(room).get()
     }
 }
 

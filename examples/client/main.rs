@@ -107,14 +107,7 @@ fn client(
     + 'static,
     BoxError,
 > {
-    let alpn: &[&[u8]] = if args.http2 {
-        &[b"h2"]
-    } else if args.http1 {
-        &[b"http/1.1"]
-    } else {
-        &[b"h2", b"http/1.1"]
-    };
-    let connector = TimedConnector::new(connector::tls(args.ca.as_deref(), alpn)?);
+    let connector = TimedConnector::new(connector::tls(args.ca.as_deref(), args.alpn())?);
     let protocol = if args.http2 {
         Protocol::Http2
     } else {
@@ -123,6 +116,7 @@ fn client(
     let pool = Pool::builder()
         .max_per_origin(args.connections)
         .protocol(protocol)
+        .pipeline_depth(args.pipeline_depth)
         .idle_timeout(Some(args.idle_timeout))
         .honour_hints(!args.no_hints)
         .hint_margin(args.hint_margin)
