@@ -1,5 +1,6 @@
 //! axum's types under this server.
 
+use std::any::Any;
 use std::convert::Infallible;
 use std::future::{Ready, ready};
 use std::net::SocketAddr;
@@ -13,6 +14,17 @@ use tower_service::Service;
 
 use crate::IncomingStream;
 
+/// Puts the state into a router, once. Left to the requests, each would do it again; and `axum::serve`
+/// does it for each connection, which then has routes of its own.
+pub(crate) fn prepare<M: Any>(make_service: &mut M) {
+    let make_service: &mut dyn Any = make_service;
+    if let Some(router) = make_service.downcast_mut::<Router<()>>() {
+        *router = std::mem::take(router).with_state(());
+    } else if let Some(router) = make_service.downcast_mut::<MethodRouter<()>>() {
+        *router = std::mem::take(router).with_state(());
+    }
+}
+
 impl<I, A> Service<IncomingStream<'_, I, A>> for Router<()> {
     type Response = Self;
     type Error = Infallible;
@@ -23,8 +35,7 @@ impl<I, A> Service<IncomingStream<'_, I, A>> for Router<()> {
     }
 
     fn call(&mut self, _: IncomingStream<'_, I, A>) -> Self::Future {
-        // As axum::serve does it: the state is put in once, not for each request.
-        ready(Ok(self.clone().with_state(())))
+        ready(Ok(self.clone()))
     }
 }
 
@@ -38,7 +49,7 @@ impl<I, A> Service<IncomingStream<'_, I, A>> for MethodRouter<()> {
     }
 
     fn call(&mut self, _: IncomingStream<'_, I, A>) -> Self::Future {
-        ready(Ok(self.clone().with_state(())))
+        ready(Ok(self.clone()))
     }
 }
 

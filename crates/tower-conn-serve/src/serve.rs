@@ -146,11 +146,17 @@ where
         let Self {
             server,
             listeners,
-            make_service,
+            #[cfg_attr(
+                not(feature = "axum"),
+                expect(unused_mut, reason = "prepared for axum")
+            )]
+            mut make_service,
             handle,
             shutdown,
             _service,
         } = self;
+        #[cfg(feature = "axum")]
+        crate::axum::prepare(&mut make_service);
         let core = Arc::new(server.core());
         let mut accepting = JoinSet::new();
         for listener in listeners {
