@@ -40,6 +40,11 @@ impl Opening {
     }
 }
 
+/// The time since then.
+pub(crate) fn since(then: Instant) -> Duration {
+    Instant::now().saturating_duration_since(then)
+}
+
 /// TLS that trusts the public roots and those in `ca`, and offers these protocols.
 pub(crate) fn tls(ca: Option<&Path>, alpn: &[&[u8]]) -> Result<ClientConfig, BoxError> {
     let mut roots: RootCertStore = webpki_roots::TLS_SERVER_ROOTS.iter().cloned().collect();
@@ -100,7 +105,7 @@ impl Service<Uri> for TimedConnector {
         Box::pin(async move {
             let begun = Instant::now();
             let io = connector.oneshot(uri).await?;
-            let all = begun.elapsed();
+            let all = since(begun);
             let (lookup, tcp) = notes.read();
             let opening = Opening {
                 lookup,
@@ -143,7 +148,7 @@ impl Service<Name> for TimedResolver {
         Box::pin(async move {
             let begun = Instant::now();
             let addresses = GaiResolver::new().oneshot(name).await?;
-            notes.write(|notes| notes.0 = Some(begun.elapsed()));
+            notes.write(|notes| notes.0 = Some(since(begun)));
             Ok(addresses)
         })
     }
@@ -169,7 +174,7 @@ impl Service<Uri> for TimedTcp {
         Box::pin(async move {
             let begun = Instant::now();
             let io = http.oneshot(uri).await?;
-            notes.write(|notes| notes.1 = begun.elapsed());
+            notes.write(|notes| notes.1 = since(begun));
             Ok(io)
         })
     }

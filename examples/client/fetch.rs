@@ -15,7 +15,7 @@ use tower_conn_pool::{ConnectionUse, PoolError};
 use tower_idempotent_retry::{Deadline, RetryError, RetryInfo};
 
 use crate::args::Args;
-use crate::connector::Opening;
+use crate::connector::{Opening, since};
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -69,6 +69,9 @@ pub(crate) fn request(args: &Args, url: &Uri) -> Request<Full<Bytes>> {
         header::USER_AGENT,
         HeaderValue::from_static("tower-conn-client"),
     );
+    // Servers that announce how long they keep a connection often do so to those only who ask. Over HTTP/2
+    // hyper leaves it out.
+    headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive"));
     for (name, value) in &args.header {
         headers.insert(name, value.clone());
     }
@@ -106,7 +109,7 @@ where
     let response = match client.oneshot(request).await {
         Ok(response) => response,
         Err(error) => {
-            outcome.wait = begun.elapsed();
+            outcome.wait = since(begun);
             if let Some(error) = find::<RetryError>(&*error) {
                 outcome.retries = error.info().clone();
             }
@@ -117,7 +120,7 @@ where
             return outcome;
         }
     };
-    let to_head = begun.elapsed();
+    let to_head = since(begun);
     let extensions = response.extensions();
     outcome.on(extensions.get(), extensions.get());
     outcome.retries = RetryInfo::of(extensions);
@@ -137,7 +140,7 @@ where
             .unwrap_or_else(|_| Err("the time ran out before the end of the body".into())),
         None => reading.await,
     };
-    outcome.body = begun.elapsed().saturating_sub(to_head);
+    outcome.body = since(begun).saturating_sub(to_head);
     outcome.error = read.err().map(|error| describe(&*error));
     outcome
 }

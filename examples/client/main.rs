@@ -30,7 +30,7 @@ use tower_conn_pool::{Pool, Protocol};
 use tower_idempotent_retry::{IdempotencyKeyLayer, RetryLayer};
 
 use crate::args::Args;
-use crate::connector::TimedConnector;
+use crate::connector::{TimedConnector, since};
 use crate::fetch::{BoxError, Outcome};
 use crate::tally::Tally;
 
@@ -79,7 +79,7 @@ async fn run(args: Args) -> Result<bool, BoxError> {
     drop(results);
 
     let outcomes = collect(&mut done, asked).await;
-    let elapsed = begun.elapsed();
+    let elapsed = since(begun);
     if !args.summary {
         println!("{}", report::table(&outcomes));
     }
