@@ -69,14 +69,16 @@
 //! assert_eq!(pool.stats().open, 1);
 //! # }
 //! ```
-
+//!
 //! # Defaults
 //!
 //! 64 connections to an origin and 512 in all: few enough for a server to bear (RFC 9112 section 9.4)
 //! and for connections to stay warm, enough for 3 200 requests a second of 20 ms each to one origin;
 //! above that requests queue, in order, and a timeout belongs around the pool. Idle for 45 seconds,
-//! less than load balancers (60) and nginx (75) wait; what closes earlier, such as Node and Apache,
-//! announces it, and an announced time is used up to 2 seconds before its end. See [`PoolBuilder`].
+//! less than load balancers (60) and nginx (75) wait; what closes earlier often
+//! announces it, and an announced time is used up to 2 seconds before its end. Node announces it unasked;
+//! Apache, and tower-keep-alive by default, only to clients that send `Connection: keep-alive`, which is
+//! left to the request. See [`PoolBuilder`].
 //!
 //! # Local ports
 //!

@@ -7,7 +7,8 @@ use crate::Reap;
 
 /// Applies [`Reap`]: has the reaper know which connections are busy.
 ///
-/// Goes outermost, so that the exchange includes everything that other layers do. It holds nothing
+/// Goes outermost, so that the exchange includes everything that other layers do; only the layer of
+/// tower-pipeline-guard goes outside of it, which starts requests ahead. It holds nothing
 /// of its own: the policy comes with the connection of each request.
 ///
 /// See the [crate documentation](crate) for an example.

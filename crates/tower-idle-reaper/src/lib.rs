@@ -25,10 +25,10 @@
 //! # Parts
 //!
 //! Three things work together: the **transport** is a [`ReapedIo`], which sees bytes; the **middleware**
-//! [`ReapLayer`], outermost, says which connections are busy; and, outside of `axum::serve`, the
-//! **driver** [`IdleReaper::watch`] closes HTTP/2 connections with GOAWAY and turns errors into
-//! reasons. Without the layer no exchange is ever seen, and a connection that has sent a request is
-//! never taken for idle again.
+//! [`ReapLayer`], outside of all layers but that of tower-pipeline-guard, says which connections are
+//! busy; and, outside of `axum::serve`, the **driver** [`IdleReaper::watch`] closes HTTP/2 connections
+//! with GOAWAY and turns errors into reasons. Without the layer no exchange is ever seen, and a
+//! connection that has sent a request is never taken for idle again.
 //!
 //! # Under axum::serve
 //!

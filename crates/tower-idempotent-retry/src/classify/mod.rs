@@ -51,7 +51,7 @@ where
 ///
 /// | Found | Evidence |
 /// |---|---|
-/// | hyper-util `Error::is_connect` (feature `hyper-util`) | `NotSent`; `Permanent` if the cause is an `io::Error` of kind `InvalidData` or `InvalidInput` (a TLS certificate, a malformed name) |
+/// | hyper-util `Error::is_connect` (feature `hyper-util`) | `NotSent`; `Permanent` if among the causes, or held by one, is an `io::Error` of kind `InvalidData` or `InvalidInput` (a TLS certificate, a malformed name) |
 /// | tower-conn-pool `PoolError` (feature `pool`) | what its `delivery` says; `Permanent` for an invalid URI and at shutdown |
 /// | hyper `Error::is_canceled` (feature `hyper`): the request never reached the connection | `NotSent` |
 /// | hyper `Error::is_user` (feature `hyper`): the request body failed | `Permanent` |
