@@ -157,6 +157,7 @@ async fn fetch(
         }
     }
     let complete = recorder.now();
+    recorder.complete();
     if network.page().get(path).as_deref() != Some(&received) {
         return Err(format!("{path}: not the bytes that were asked for").into());
     }

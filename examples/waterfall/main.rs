@@ -55,13 +55,15 @@ mod table;
 mod tests;
 mod time_wait;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 
-use crate::args::Args;
+use crate::args::{Args, Strategy};
 use crate::browser::Bounds;
 use crate::network::{Conditions, Network};
 use crate::page::Page;
@@ -111,7 +113,8 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<(), BoxError> {
     let mut loads = Vec::new();
     for strategy in args.strategies() {
         let network = Network::new(conditions, Page::new()).await?;
-        let load = browser::load(network.clone(), strategy, bounds)
+        let loading = browser::load(network.clone(), strategy, bounds);
+        let load = with_progress(strategy, &network, loading)
             .await
             .map_err(|error| format!("{}: {error}", strategy.name()))?;
         let held = network.time_wait().await;
@@ -132,6 +135,32 @@ async fn run(args: &Args, out: &mut impl Write) -> Result<(), BoxError> {
         )?;
     }
     Ok(())
+}
+
+/// Says on a terminal how far a load is that takes more than a moment.
+async fn with_progress<T>(
+    strategy: Strategy,
+    network: &Network,
+    load: impl Future<Output = T>,
+) -> T {
+    let mut load = pin!(load);
+    let mut tick = tokio::time::interval(Duration::from_millis(500));
+    tick.tick().await;
+    let shown = std::io::stderr().is_terminal();
+    loop {
+        tokio::select! {
+            loaded = &mut load => {
+                if shown {
+                    eprint!("\r\x1b[K");
+                }
+                return loaded;
+            }
+            _ = tick.tick(), if shown => {
+                let (done, all) = (network.recorder().completed(), network.page().len());
+                eprint!("\r{}: {done} of {all} objects", strategy.name());
+            }
+        }
+    }
 }
 
 fn write(path: &Path, text: &str) -> Result<(), String> {

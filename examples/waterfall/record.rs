@@ -1,6 +1,7 @@
 //! What happened during a page load, and where its time went.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,7 @@ pub(crate) struct Recorder {
     start: Instant,
     connections: Mutex<Vec<ConnectionLog>>,
     sent: Mutex<HashMap<String, Sent>>,
+    completed: AtomicUsize,
 }
 
 impl Recorder {
@@ -41,6 +43,7 @@ impl Recorder {
             start: Instant::now(),
             connections: Mutex::default(),
             sent: Mutex::default(),
+            completed: AtomicUsize::new(0),
         }
     }
 
@@ -84,6 +87,15 @@ impl Recorder {
 
     pub(crate) fn when_sent(&self, path: &str) -> Option<Sent> {
         lock(&self.sent).get(path).copied()
+    }
+
+    /// One more object is complete.
+    pub(crate) fn complete(&self) {
+        self.completed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn completed(&self) -> usize {
+        self.completed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn connections(&self) -> Vec<ConnectionLog> {

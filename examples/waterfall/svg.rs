@@ -89,7 +89,7 @@ pub(crate) fn overview(loads: &[(Strategy, Load)], setting: &str) -> String {
     let mut y = TOP;
     for (strategy, load) in loads {
         svg.text(MARGIN, y + 14.0, "b", strategy.name());
-        svg.text(MARGIN + 132.0, y + 14.0, "s m", strategy.description());
+        svg.text(MARGIN + 140.0, y + 14.0, "s m", strategy.description());
         svg.text(right, y + 14.0, "s e", &costs(load));
         y += HEADING;
         svg.grid(&scale, y, y + ROW * load.objects.len() as f64);
