@@ -117,6 +117,29 @@ async fn what_an_upstream_sent_before_it_failed_arrives() {
 }
 
 #[tokio::test]
+async fn a_request_that_comes_round_again_is_a_508() {
+    // The gateway's upstream is the gateway.
+    let relay = TcpListener::bind("127.0.0.1:0").await.expect("binds");
+    let upstream = format!("http://{}", relay.local_addr().expect("bound"));
+    let gateway = Gateway::start(&["--upstream", &upstream]);
+    let addr = gateway.0.addr.clone();
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = relay.accept().await {
+            let mut to = TcpStream::connect(&addr).await.expect("connects");
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut from, &mut to).await });
+        }
+    });
+    for method in ["GET", "POST"] {
+        let head = "HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let response = gateway.exchange(&format!("{method} / {head}")).await;
+        assert!(
+            response.starts_with("HTTP/1.1 508 Loop Detected\r\n"),
+            "{response}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_a_413() {
     let gateway = Gateway::start(&["--max-body", "10"]);
     let announced = gateway

@@ -49,6 +49,15 @@ impl Upstream {
         self.protocol == Protocol::Http2
     }
 
+    /// The version of the requests that it is sent.
+    pub(crate) fn version(&self) -> Version {
+        if self.is_http2() {
+            Version::HTTP_2
+        } else {
+            Version::HTTP_11
+        }
+    }
+
     /// The URI at the upstream of a request target.
     fn uri(&self, target: &Uri) -> Result<Uri, http::uri::InvalidUriParts> {
         let mut parts = http::uri::Parts::default();
@@ -221,11 +230,7 @@ where
             parts.headers.insert(header::HOST, host);
         }
         parts.uri = self.upstream.uri(&parts.uri)?;
-        parts.version = if self.upstream.is_http2() {
-            Version::HTTP_2
-        } else {
-            Version::HTTP_11
-        };
+        parts.version = self.upstream.version();
         parts.extensions = http::Extensions::new();
         let limit = self
             .max_body

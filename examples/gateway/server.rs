@@ -10,7 +10,9 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_hop_by_hop::{HopByHopLayer, MaxForwardsLayer, ViaLayer};
+use tower_hop_by_hop::{
+    HopByHopLayer, LoopGuardLayer, MaxForwardsLayer, Policy as HopPolicy, ViaLayer,
+};
 use tower_idle_reaper::{
     Capacity, Drain, IdleReaper, Linger, MaxAge, Policy, ReapLayer, ReapedListener,
 };
@@ -23,6 +25,9 @@ use crate::forward::{Forward, Upstream};
 
 /// Pipelined safe requests of one client that run at a time.
 const PARALLEL: NonZeroUsize = NonZeroUsize::new(8).expect("not zero");
+
+/// Gateways of one name that may stand in a row; a request that comes round more often is in a loop.
+const PASSES: NonZeroUsize = NonZeroUsize::new(4).expect("not zero");
 
 /// Stands for "no deadline".
 const A_YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -49,8 +54,10 @@ pub(crate) async fn serve(
         .idle_timeout(args.idle_timeout.0)
         .max_requests(NonZeroU32::new(args.max_requests))
         .max_age(args.max_age.0);
+    let loops = LoopGuardLayer::new(&args.via)?.passes(PASSES);
     let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
-    let strip = HopByHopLayer::gateway().on_strip(watch.clone());
+    let strip = HopByHopLayer::new(HopPolicy::gateway().outbound(upstream.version()))
+        .on_strip(watch.clone());
     let note = NoteLayer::new(watch.clone());
     let forward = Forward::new(args, upstream.clone(), &watch);
     let admin = match (admin, watch.get()) {
@@ -80,6 +87,8 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
+        // The end of a response must not wait for an acknowledgement of its beginning.
+        let _ = io.get_ref().set_nodelay(true);
         let connection = io.connection().clone();
         watch.accepted(&connection);
         let (io, mut guard) = pipeline.wrap(io);
@@ -94,6 +103,7 @@ pub(crate) async fn serve(
             .layer(keep_alive.clone())
             .layer(MaxForwardsLayer::new())
             .layer(strip.clone())
+            .layer(loops.clone())
             .layer(via.clone())
             .service_fn(move |request| {
                 let response = forward.call(request);

@@ -43,14 +43,27 @@ const CLIENTS: usize = 200;
 /// Clients at a time; those that vanish leave connections behind for a while.
 const WORKERS: u64 = 48;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_crossed_or_doubled() {
-    chaos("1").await;
+/// How the gateway talks to its upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    OneByOne,
+    Pipelined,
+    Http2,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nothing_is_lost_crossed_or_doubled_with_a_pipelined_upstream() {
-    chaos("8").await;
+async fn nothing_is_lost_crossed_or_doubled() {
+    chaos(Way::OneByOne).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_crossed_or_doubled_when_pipelined() {
+    chaos(Way::Pipelined).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_lost_crossed_or_doubled_over_http2() {
+    chaos(Way::Http2).await;
 }
 
 fn number(variable: &str) -> Option<u64> {
@@ -59,16 +72,16 @@ fn number(variable: &str) -> Option<u64> {
         .map(|text| text.parse().expect("a number"))
 }
 
-async fn chaos(depth: &str) {
+async fn chaos(way: Way) {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let seed = number("CHAOS_SEED").unwrap_or_else(|| now.expect("after 1970").as_micros() as u64);
-    let exchanges = number("CHAOS_EXCHANGES").unwrap_or(12_000);
-    eprintln!("CHAOS_SEED={seed} CHAOS_EXCHANGES={exchanges}, depth {depth}");
+    let exchanges = number("CHAOS_EXCHANGES").unwrap_or(10_000);
+    eprintln!("CHAOS_SEED={seed} CHAOS_EXCHANGES={exchanges} {way:?}");
 
     let ledger = Arc::new(Ledger::default());
     let upstream = upstream::start(Arc::clone(&ledger)).await;
     let relay = Relay::start(seed, upstream.addr, Arc::clone(&ledger)).await;
-    let gateway = gateway(&relay, depth);
+    let gateway = gateway(&relay, way);
     let pid = gateway.id();
     let sockets = process::sockets(pid);
 
@@ -83,14 +96,14 @@ async fn chaos(depth: &str) {
     })
     .await;
     let end = process::resident(pid);
-    eprintln!("depth {depth}: {}", ledger.tally);
+    eprintln!("{way:?}: {}", ledger.tally);
     eprintln!(
-        "depth {depth}: {} KiB when warm, {} KiB at the end",
+        "{way:?}: {} KiB when warm, {} KiB at the end",
         warm >> 10,
         end >> 10
     );
 
-    limits_are_exact(&gateway, &relay, &upstream, sockets).await;
+    limits_are_exact(&gateway, &relay, &upstream, sockets, way).await;
     let stopped = tokio::task::spawn_blocking(|| gateway.terminate());
     assert!(
         stopped.await.expect("stopped").success(),
@@ -121,35 +134,19 @@ async fn chaos(depth: &str) {
     }
 }
 
-fn gateway(relay: &Relay, depth: &str) -> Example {
-    let (url, clients, upstream) = (
-        format!("http://{}", relay.addr),
-        CLIENTS.to_string(),
-        UPSTREAM.to_string(),
+fn gateway(relay: &Relay, way: Way) -> Example {
+    let (scheme, depth) = match way {
+        Way::OneByOne => ("http", "1"),
+        Way::Pipelined => ("http", "8"),
+        Way::Http2 => ("h2c", "1"),
+    };
+    let flags = format!(
+        "--upstream {scheme}://{} --pipeline-depth {depth} --max-connections {CLIENTS} \
+         --upstream-connections {UPSTREAM} --upstream-idle-timeout 2s --request-timeout 10s \
+         --body-timeout 10s --header-timeout 10s --linger 500ms",
+        relay.addr
     );
-    Example::start(
-        "gateway",
-        &[
-            "--upstream",
-            &url,
-            "--max-connections",
-            &clients,
-            "--upstream-connections",
-            &upstream,
-            "--upstream-idle-timeout",
-            "2s",
-            "--request-timeout",
-            "10s",
-            "--body-timeout",
-            "10s",
-            "--header-timeout",
-            "10s",
-            "--linger",
-            "500ms",
-            "--pipeline-depth",
-            depth,
-        ],
-    )
+    Example::start("gateway", &flags.split(' ').collect::<Vec<_>>())
 }
 
 async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
@@ -163,35 +160,35 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
 }
 
 /// As many connections as are allowed are made, on both sides, and not one more.
-async fn limits_are_exact(gateway: &Example, relay: &Relay, upstream: &Upstream, sockets: usize) {
-    let addr = gateway.addr.parse().expect("an address");
+async fn limits_are_exact(
+    gateway: &Example,
+    relay: &Relay,
+    upstream: &Upstream,
+    sockets: usize,
+    way: Way,
+) {
     let mut clients = Vec::new();
     for _ in 0..CLIENTS {
-        let client = RawClient::connect(addr).await.expect("connects");
-        let mut client = client.deadline(DEADLINE);
-        let request = format!("GET {GATE} HTTP/1.1\r\nHost: chaos\r\n\r\n");
-        client.send(request).await.expect("sent");
-        clients.push(client);
+        let head = format!("GET {GATE} HTTP/1.1\r\nHost: chaos\r\n\r\n");
+        clients.push(send(gateway, &head).await);
     }
-    until("the upstream is busy", || {
-        upstream.gate.waiting() == UPSTREAM
-    })
-    .await;
+    // HTTP/1.1 requests are served one by one on each connection; those of HTTP/2 all at once.
+    let served = if way == Way::Http2 { CLIENTS } else { UPSTREAM };
+    until("the upstream is busy", || upstream.gate.waiting() == served).await;
     // By then the others are waited for, too; one whose request had not been read could be evicted.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let mut late = RawClient::connect(addr)
-        .await
-        .expect("connects")
-        .deadline(DEADLINE);
-    late.send(Spec::small(1 << 40).head("1.1", ""))
-        .await
-        .expect("sent");
+    let mut late = send(gateway, &Spec::small(1 << 40).head("1.1", "")).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(upstream.gate.waiting(), UPSTREAM);
-    assert_eq!(relay.open(), UPSTREAM);
+    assert_eq!(upstream.gate.waiting(), served);
+    let connections = relay.open();
+    if way == Way::Http2 {
+        assert!((1..=UPSTREAM).contains(&connections), "{connections}");
+    } else {
+        assert_eq!(connections, UPSTREAM);
+    }
     // The last one has been accepted, and is not served before there is room.
     let open = process::sockets(gateway.id()) - sockets;
-    assert_eq!(open, CLIENTS + UPSTREAM + 1);
+    assert_eq!(open, CLIENTS + connections + 1);
     assert_eq!(late.ended(Duration::from_millis(1)).await, Ended::Open);
     assert_eq!(late.unread(), b"");
 
@@ -203,4 +200,12 @@ async fn limits_are_exact(gateway: &Example, relay: &Relay, upstream: &Upstream,
     drop(clients);
     let response = late.read_response("GET").await.expect("an answer");
     assert_eq!(response.status, 200);
+}
+
+async fn send(gateway: &Example, head: &str) -> RawClient {
+    let addr = gateway.addr.parse().expect("an address");
+    let client = RawClient::connect(addr).await.expect("connects");
+    let mut client = client.deadline(DEADLINE);
+    client.send(head).await.expect("sent");
+    client
 }

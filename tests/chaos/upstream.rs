@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use futures_util::stream;
-use http::{HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -62,12 +62,12 @@ pub(crate) async fn start(ledger: Arc<Ledger>) -> Upstream {
             let (ledger, gate) = (Arc::clone(&ledger), Arc::clone(&shared));
             let service =
                 service_fn(move |request| answer(Arc::clone(&ledger), Arc::clone(&gate), request));
-            tokio::spawn(
-                http1::Builder::new()
-                    .timer(TokioTimer::new())
-                    .header_read_timeout(None)
-                    .serve_connection(TokioIo::new(stream), service),
-            );
+            tokio::spawn(async move {
+                let mut http = auto::Builder::new(TokioExecutor::new());
+                http.http1().header_read_timeout(None);
+                http.http2().timer(TokioTimer::new());
+                let _ = http.serve_connection(TokioIo::new(stream), service).await;
+            });
         }
     });
     Upstream { addr, gate }
@@ -115,7 +115,10 @@ async fn answer(
         tokio::time::sleep(spec.wait).await;
     }
     let body = Bytes::from(download(spec.id, spec.length));
-    let body = if spec.chunked {
+    let body = if parts.method == Method::HEAD && parts.version == Version::HTTP_2 {
+        // hyper leaves it to the service there to send no body.
+        Full::default().boxed()
+    } else if spec.chunked {
         let frames = stream::iter([Ok(Frame::data(body))]);
         BodyExt::boxed(StreamBody::new(frames))
     } else {
@@ -123,7 +126,7 @@ async fn answer(
     };
     let mut response = Response::new(body);
     response.headers_mut().insert("x-id", id);
-    if spec.close {
+    if spec.close && parts.version < Version::HTTP_2 {
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }

@@ -8,7 +8,7 @@
 //!
 //! - [`HopByHopLayer`] strips requests and responses; [`StripRequestLayer`] and [`StripResponseLayer`]
 //!   one of them.
-//! - [`ViaLayer`] adds this hop to `Via`.
+//! - [`ViaLayer`] adds this hop to `Via`; [`LoopGuardLayer`] answers what has been here before with 508.
 //! - [`MaxForwardsLayer`] counts `Max-Forwards` down and answers OPTIONS and TRACE at 0.
 //! - [`strip_request`], [`strip_response`], [`strip_trailers`], [`strip_interim`] are the rules as pure
 //!   functions over [`http::HeaderMap`], for use without tower.
@@ -200,4 +200,6 @@ pub use self::response::{RequestContext, strip_interim, strip_response};
 pub use self::service::{HopByHop, StripRequest, StripResponse};
 pub use self::trailers::strip_trailers;
 pub use self::upgrade::UpgradeOffer;
-pub use self::via::{Via, ViaEntry, ViaFuture, ViaLayer};
+pub use self::via::{
+    LoopGuard, LoopGuardFuture, LoopGuardLayer, Via, ViaEntry, ViaFuture, ViaLayer,
+};

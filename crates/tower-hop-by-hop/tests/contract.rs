@@ -6,7 +6,8 @@ use tower_conn_testkit::contract::{
     BodyRules, LayerBodies, assert_layer_contract, assert_layer_forwards_bodies,
 };
 use tower_hop_by_hop::{
-    HopByHopLayer, MaxForwardsLayer, StripEvent, StripRequestLayer, StripResponseLayer, ViaLayer,
+    HopByHopLayer, LoopGuardLayer, MaxForwardsLayer, StripEvent, StripRequestLayer,
+    StripResponseLayer, ViaLayer,
 };
 
 #[tokio::test(start_paused = true)]
@@ -30,6 +31,9 @@ async fn via_and_max_forwards() {
     let via = ViaLayer::new("edge").expect("a pseudonym").responses(true);
     assert_layer_contract(via.clone()).await;
     assert_layer_forwards_bodies(via).await;
+    let guard = LoopGuardLayer::new("edge").expect("a pseudonym");
+    assert_layer_contract(guard.clone()).await;
+    assert_layer_forwards_bodies(guard).await;
     assert_layer_contract(MaxForwardsLayer::new()).await;
     assert_layer_forwards_bodies(MaxForwardsLayer::new()).await;
 }

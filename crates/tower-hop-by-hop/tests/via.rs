@@ -1,13 +1,14 @@
 //! `Via` and `Max-Forwards` by layer options.
 
 use std::convert::Infallible;
+use std::num::NonZeroUsize;
 
 use axum::body::Body;
 use http::header::{ALLOW, MAX_FORWARDS};
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body_util::BodyExt;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_hop_by_hop::{ConfigError, MaxForwardsLayer, ViaLayer};
+use tower_hop_by_hop::{ConfigError, LoopGuardLayer, MaxForwardsLayer, ViaLayer};
 
 #[test]
 fn a_pseudonym_is_a_token_or_a_host() {
@@ -32,6 +33,41 @@ fn a_pseudonym_is_a_token_or_a_host() {
     ] {
         let refused = ViaLayer::new(bad).map(drop);
         assert_eq!(refused, Err(ConfigError::InvalidPseudonym), "{bad:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_has_been_here_is_not_forwarded() {
+    let once = LoopGuardLayer::new("edge").expect("valid");
+    let thrice = once.clone().passes(NonZeroUsize::new(3).expect("not zero"));
+    for (layer, via, status) in [
+        (&once, &[][..], StatusCode::OK),
+        (&once, &["1.1 other, 1.1 edge2"], StatusCode::OK),
+        (&once, &["1.1 other (edge, 1.1 edge)"], StatusCode::OK),
+        (&once, &["1.1 edge"], StatusCode::LOOP_DETECTED),
+        (
+            &once,
+            &["1.1 other", "2.0 EDGE (x)"],
+            StatusCode::LOOP_DETECTED,
+        ),
+        (&thrice, &["1.1 edge", "1.1 a, 1.1 edge"], StatusCode::OK),
+        (
+            &thrice,
+            &["1.1 edge, 1.1 edge", "1.1 edge"],
+            StatusCode::LOOP_DETECTED,
+        ),
+    ] {
+        let service = layer.layer(service_fn(async |_: Request<()>| {
+            Ok::<_, Infallible>(Response::new(()))
+        }));
+        let mut request = Request::new(());
+        for line in via {
+            request
+                .headers_mut()
+                .append("via", HeaderValue::from_static(line));
+        }
+        let response = service.oneshot(request).await.expect("infallible");
+        assert_eq!(response.status(), status, "{via:?}");
     }
 }
 
