@@ -80,7 +80,7 @@ async fn chaos(way: Way) {
 
     let ledger = Arc::new(Ledger::default());
     let upstream = upstream::start(Arc::clone(&ledger)).await;
-    let relay = Relay::start(seed, upstream.addr, Arc::clone(&ledger)).await;
+    let relay = Relay::start(seed, upstream.addr, Arc::clone(&ledger), way == Way::Http2).await;
     let gateway = gateway(&relay, way);
     let pid = gateway.id();
     let sockets = process::sockets(pid);

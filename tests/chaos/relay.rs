@@ -61,6 +61,7 @@ pub(crate) struct Relay {
 #[derive(Debug)]
 struct State {
     seed: u64,
+    mortal: bool,
     upstream: SocketAddr,
     ledger: Arc<Ledger>,
     calm: AtomicBool,
@@ -68,11 +69,18 @@ struct State {
 }
 
 impl Relay {
-    pub(crate) async fn start(seed: u64, upstream: SocketAddr, ledger: Arc<Ledger>) -> Self {
+    /// `mortal` connections all end before long: where one carries everything, a healthy one would.
+    pub(crate) async fn start(
+        seed: u64,
+        upstream: SocketAddr,
+        ledger: Arc<Ledger>,
+        mortal: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let addr = listener.local_addr().expect("bound");
         let state = Arc::new(State {
             seed,
+            mortal,
             upstream,
             ledger,
             calm: AtomicBool::new(false),
@@ -119,7 +127,7 @@ async fn relay(state: &State, n: u64, mut gateway: TcpStream) {
         faulty: !calm && rng.percent(faulty),
     };
     let (requests, responses) = (direction(40), direction(60));
-    let life = if !calm && rng.percent(20) {
+    let life = if !calm && (state.mortal || rng.percent(20)) {
         Duration::from_millis(rng.size(800))
     } else {
         Duration::from_secs(3600)
