@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tower_conn_core::{CloseReason, Connection};
 
-use crate::Origin;
 use crate::conn::Wire;
+use crate::observe::Watch;
+use crate::{Origin, PoolObserver};
 
 /// What the pool knows about a transport without holding it.
 #[derive(Debug)]
@@ -125,16 +126,14 @@ impl IoState {
 
 /// Whoever counts sockets.
 pub(crate) trait SocketOwner: Send + Sync {
-    /// The socket of this connection is closed; `by_peer` if the peer was first.
-    fn socket_closed(&self, origin: &Origin, connection: &Connection, by_peer: bool);
-
-    /// The connection is closed, for this reason.
-    fn report(&self, connection: &Connection, reason: CloseReason);
+    /// The socket of this connection is closed.
+    fn socket_closed(&self, origin: &Origin, connection: &Connection);
 }
 
 /// Reports the end of a socket, once, when it is dropped.
 pub(crate) struct SocketGuard {
     owner: Weak<dyn SocketOwner>,
+    watch: Arc<Watch<dyn PoolObserver>>,
     origin: Origin,
     connection: Connection,
     state: Arc<IoState>,
@@ -143,12 +142,14 @@ pub(crate) struct SocketGuard {
 impl SocketGuard {
     pub(crate) fn new(
         owner: Weak<dyn SocketOwner>,
+        watch: Arc<Watch<dyn PoolObserver>>,
         origin: Origin,
         connection: Connection,
         state: Arc<IoState>,
     ) -> Self {
         Self {
             owner,
+            watch,
             origin,
             connection,
             state,
@@ -160,18 +161,18 @@ impl Drop for SocketGuard {
     fn drop(&mut self) {
         let (state, connection) = (&self.state, &self.connection);
         state.set(GONE);
-        let owner = self.owner.upgrade();
         // hyper closes by itself where the message says so, before its head has been looked at: then
         // the end of the exchange tells why.
         let told = connection.is_closing() || state.has(ENDED) || connection.is_idle();
         if told && state.must_report() {
             let reason = connection.close(state.end());
-            if let Some(owner) = &owner {
-                owner.report(connection, reason);
-            }
+            self.watch.closed(connection, reason);
         }
-        if let Some(owner) = &owner {
-            owner.socket_closed(&self.origin, connection, state.has(EOF | RESET));
+        if let Some(peer) = connection.peer_addr() {
+            self.watch.ports.closed(peer, state.has(EOF | RESET));
+        }
+        if let Some(owner) = self.owner.upgrade() {
+            owner.socket_closed(&self.origin, connection);
         }
     }
 }

@@ -10,7 +10,9 @@
 //! 1. **Limits and queue.** Connections are counted for each origin and in all, from before they are
 //!    opened until their socket is closed. A request that finds neither an idle connection nor room
 //!    for another waits; a connection that becomes free, returned or newly opened, goes to the
-//!    oldest waiter. A waiter that is dropped leaves no hole. A waiting request may be served by a
+//!    oldest waiter. A waiter that is dropped leaves no hole. Where only the total keeps someone waiting,
+//!    the longest-idle connection of any origin closes for them, and a busy origin gives one up after
+//!    eight requests for which someone elsewhere has waited longer. A waiting request may be served by a
 //!    returned connection while its own is being opened; that one is kept for the next.
 //! 2. **Order of use.** The most recently used connection is first, so that surplus connections age
 //!    out.

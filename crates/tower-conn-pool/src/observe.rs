@@ -7,7 +7,7 @@ use std::time::Duration;
 use tower_conn_core::{CloseReason, Connection};
 use tower_keep_alive::KeepAliveHint;
 
-use crate::Origin;
+use crate::{Origin, PortBudget};
 
 /// Watches a pool: counters, logs, tests.
 ///
@@ -89,6 +89,19 @@ impl ConnectionUse {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::exhaustive_structs, reason = "a marker")]
 pub struct CloseDelimited;
+
+/// What outlives the pool for as long as a socket is open: who watches, and the count of ports.
+pub(crate) struct Watch<O: ?Sized> {
+    pub(crate) ports: PortBudget,
+    pub(crate) observer: O,
+}
+
+impl<O: PoolObserver + ?Sized> Watch<O> {
+    pub(crate) fn closed(&self, connection: &Connection, reason: CloseReason) {
+        self.observer
+            .on_event(&PoolEvent::Closed(connection, reason));
+    }
+}
 
 impl<O: PoolObserver + ?Sized> PoolObserver for Arc<O> {
     fn on_event(&self, event: &PoolEvent<'_>) {

@@ -183,7 +183,8 @@ where
         if usage.is_reused() {
             sent.look_first(idle_for, pool.limits.check_after).await;
             let idle = idle_for.unwrap_or_default();
-            pool.observer
+            pool.watch
+                .observer
                 .on_event(&PoolEvent::Reused(&sent.conn.handle, idle));
         }
         let asked = Asked::of(&request);
@@ -271,7 +272,7 @@ where
     conn.note_hint(hint);
     if !hint.is_none() {
         let idle_time = pool.limits.idle_time(hint.timeout());
-        pool.observer.on_event(&PoolEvent::Hint {
+        pool.watch.observer.on_event(&PoolEvent::Hint {
             connection: &conn.handle,
             hint,
             idle_time: idle_time.map(|(time, _)| time),

@@ -6,10 +6,12 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
-use support::{Log, Memory, answer_all, connection, fetch, get};
+use http_body_util::{BodyExt, Full};
+use support::{Log, Memory, answer_all, connection, fetch, get, until};
 use tokio::time::{Instant, sleep};
-use tower_conn_pool::{CloseReason, Pool};
+use tower::ServiceExt;
+use tower_conn_pool::{CloseReason, Pool, PortBudget, connector};
+use tower_conn_testkit::peer::{Exchange, ScriptedPeer};
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 const S: fn(u64) -> Duration = Duration::from_secs;
@@ -203,6 +205,38 @@ async fn idle_connections_close_with_the_last_handle() {
         connection(&response).close_reason(),
         Some(CloseReason::Application)
     );
+}
+
+#[tokio::test]
+async fn closes_after_the_last_handle_are_reported_and_counted() {
+    let peer = ScriptedPeer::start(|mut exchange: Exchange| async move {
+        exchange.ok("two frames").await.expect("sends");
+    })
+    .await;
+    let (log, ports) = (Log::default(), PortBudget::new(100));
+    let pool: Pool<_, Full<Bytes>, _> = Pool::builder()
+        .observer(log.observe())
+        .port_budget(ports.clone())
+        .build(connector());
+    let held = pool.clone().oneshot(get(&peer.uri("/"))).await;
+    let held = held.expect("answers");
+    fetch(&pool, get(&peer.uri("/"))).await.expect("answers");
+    assert_eq!(pool.stats().idle, 1);
+    drop(pool);
+    until("the idle one is reported", || {
+        log.count("closed application") == 1
+    })
+    .await;
+    let conn = connection(&held).clone();
+    let body = held.into_body().collect().await.expect("is not cut");
+    assert_eq!(body.to_bytes(), "two frames");
+    until("the other one is reported", || {
+        log.count("closed application") == 2
+    })
+    .await;
+    assert_eq!(conn.close_reason(), Some(CloseReason::Application));
+    peer.until_closed(2).await;
+    assert_eq!(ports.used(peer.addr()), 2, "both in TIME_WAIT");
 }
 
 #[tokio::test(start_paused = true)]

@@ -122,6 +122,65 @@ async fn more_requests_than_streams_open_more_connections_up_to_the_limit() {
 }
 
 #[tokio::test]
+async fn an_idle_http2_connection_makes_room_for_another_origin() {
+    let gate = Arc::new(Semaphore::new(1));
+    let (one, _) = bounded(10, Arc::clone(&gate)).await;
+    let (two, seen) = bounded(10, Arc::clone(&gate)).await;
+    let log = Log::default();
+    let pool: Pool<_, Full<Bytes>, _> = http2(4)
+        .max_total(NonZeroUsize::MIN)
+        .observer(log.observe())
+        .build(connector());
+    fetch(&pool, get(&one)).await.expect("answers");
+    // Idle when the other one comes; then busy, and idle a moment later.
+    gate.add_permits(1);
+    fetch(&pool, get(&two)).await.expect("answers");
+    let busy = tokio::spawn({
+        let (pool, request) = (pool.clone(), get(&two));
+        async move { fetch(&pool, request).await.map(drop) }
+    });
+    until("it is busy", || seen.open.load(Ordering::SeqCst) == 1).await;
+    let other = tokio::spawn({
+        let (pool, request) = (pool.clone(), get(&one));
+        async move { fetch(&pool, request).await.map(drop) }
+    });
+    until("the other one waits", || pool.stats().waiting == 1).await;
+    gate.add_permits(2);
+    busy.await.expect("no panic").expect("answers");
+    other.await.expect("no panic").expect("answers");
+    assert_eq!(log.count("closed evicted"), 2, "{:?}", log.lines());
+    assert_eq!(pool.stats().open, 1);
+}
+
+#[tokio::test]
+async fn a_busy_http2_origin_does_not_keep_the_total_to_itself() {
+    let gate = Arc::new(Semaphore::new(1_000_000));
+    let (one, _) = bounded(10, Arc::clone(&gate)).await;
+    let (two, _) = bounded(10, gate).await;
+    let pool: Pool<_, Full<Bytes>> = http2(4).max_total(NonZeroUsize::MIN).build(connector());
+    let busy: Vec<_> = (0..4)
+        .map(|_| {
+            let (pool, uri) = (pool.clone(), one.clone());
+            tokio::spawn(async move {
+                loop {
+                    fetch(&pool, get(&uri)).await.expect("is not failed");
+                }
+            })
+        })
+        .collect();
+    until("it is busy", || pool.stats().open == 1).await;
+    for _ in 0..3 {
+        let turn = tokio::time::timeout(Duration::from_secs(5), fetch(&pool, get(&two)));
+        turn.await.expect("has its turn").expect("answers");
+    }
+    assert_eq!(pool.stats().open, 1);
+    for one in busy {
+        assert!(!one.is_finished(), "none of them failed");
+        one.abort();
+    }
+}
+
+#[tokio::test]
 async fn a_cancelled_stream_makes_room_for_the_next() {
     let gate = Arc::new(Semaphore::new(1));
     let (uri, seen) = bounded(2, Arc::clone(&gate)).await;

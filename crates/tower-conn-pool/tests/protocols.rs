@@ -21,8 +21,9 @@ use tower::ServiceExt;
 use tower_conn_pool::{FreshConnection, Pool, Protocol, connector};
 use tower_conn_testkit::peer::{Exchange, ScriptedPeer};
 
-/// An HTTP/2 server; `drain` has the first connection sent GOAWAY.
-async fn http2_server(drain: Arc<Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
+/// An HTTP/2 server; `drain` has the first connection sent GOAWAY, which a request for `/slow` does
+/// before it waits to be let go.
+async fn http2_server(drain: Arc<Notify>, slow: Arc<Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
     let addr = listener.local_addr().expect("bound");
     let accepted = Arc::new(AtomicUsize::new(0));
@@ -31,13 +32,17 @@ async fn http2_server(drain: Arc<Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
         loop {
             let (stream, _) = listener.accept().await.expect("accepts");
             let first = count.fetch_add(1, Ordering::SeqCst) == 0;
-            let drain = Arc::clone(&drain);
+            let (drain, slow) = (Arc::clone(&drain), Arc::clone(&slow));
             tokio::spawn(async move {
-                let service = hyper::service::service_fn(|request: Request<Incoming>| async move {
-                    if request.uri().path() == "/slow" {
-                        tokio::time::sleep(Duration::from_millis(50)).await;
+                let service = hyper::service::service_fn(|request: Request<Incoming>| {
+                    let (drain, slow) = (Arc::clone(&drain), Arc::clone(&slow));
+                    async move {
+                        if request.uri().path() == "/slow" {
+                            drain.notify_one();
+                            slow.notified().await;
+                        }
+                        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hi"))))
                     }
-                    Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("hi"))))
                 });
                 let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
                 let mut conn =
@@ -55,15 +60,15 @@ async fn http2_server(drain: Arc<Notify>) -> (SocketAddr, Arc<AtomicUsize>) {
 
 #[tokio::test]
 async fn http2_shares_one_connection_and_respects_goaway() {
-    let drain = Arc::new(Notify::new());
-    let (addr, accepted) = http2_server(Arc::clone(&drain)).await;
+    let slow = Arc::new(Notify::new());
+    let (addr, accepted) = http2_server(Arc::default(), Arc::clone(&slow)).await;
     let log = Log::default();
     let pool: Pool<_, Full<Bytes>, _> = Pool::builder()
         .protocol(Protocol::Http2)
         .observer(log.observe())
         .build(connector());
     let uri = |path: &str| format!("http://{addr}{path}").parse().expect("a URI");
-    let (slow, quick) = (uri("/slow"), uri("/"));
+    let quick = uri("/");
     let burst: Vec<_> = (0..50)
         .map(|_| {
             let (pool, request) = (pool.clone(), get(&quick));
@@ -79,15 +84,17 @@ async fn http2_shares_one_connection_and_respects_goaway() {
     assert_eq!(pool.stats().open, 1);
 
     let running = tokio::spawn({
-        let (pool, request) = (pool.clone(), get(&slow));
+        let (pool, request) = (pool.clone(), get(&uri("/slow")));
         async move { fetch(&pool, request).await }
     });
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    drain.notify_one();
-    tokio::time::sleep(Duration::from_millis(20)).await;
-    let next = fetch(&pool, get(&quick))
-        .await
-        .expect("is not failed by it");
+    // The GOAWAY arrives some time after the request did; nothing is failed by it, before or after.
+    let next = loop {
+        let next = fetch(&pool, get(&quick)).await.expect("is not failed");
+        if !usage(&next).is_reused() {
+            break next;
+        }
+    };
+    slow.notify_one();
     let finished = running.await.expect("no panic").expect("finishes");
     assert_ne!(connection(&next), connection(&finished));
     assert_eq!(accepted.load(Ordering::SeqCst), 2);
@@ -103,7 +110,7 @@ async fn http2_shares_one_connection_and_respects_goaway() {
 
 #[tokio::test]
 async fn a_fresh_http2_connection_replaces_the_shared_one() {
-    let (addr, accepted) = http2_server(Arc::default()).await;
+    let (addr, accepted) = http2_server(Arc::default(), Arc::default()).await;
     let pool: Pool<_, Full<Bytes>> = Pool::builder().protocol(Protocol::Http2).build(connector());
     let uri = format!("http://{addr}/").parse().expect("a URI");
     fetch(&pool, get(&uri)).await.expect("answers");
@@ -119,12 +126,12 @@ async fn a_fresh_http2_connection_replaces_the_shared_one() {
 
 #[tokio::test]
 async fn an_idle_http2_connection_expires() {
-    let (addr, _) = http2_server(Arc::default()).await;
+    let (addr, _) = http2_server(Arc::default(), Arc::default()).await;
     let pool: Pool<_, Full<Bytes>> = Pool::builder()
         .protocol(Protocol::Http2)
         .idle_timeout(Some(Duration::from_millis(50)))
         .build(connector());
-    let uri = format!("http://{addr}/slow").parse().expect("a URI");
+    let uri = format!("http://{addr}/").parse().expect("a URI");
     let response = fetch(&pool, get(&uri)).await.expect("is not cut");
     assert_eq!(response.status(), StatusCode::OK);
     until("it is closed", || pool.stats().open == 0).await;

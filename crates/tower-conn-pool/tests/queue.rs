@@ -155,11 +155,12 @@ where
 }
 
 #[tokio::test]
-async fn the_total_is_kept_and_an_idle_connection_elsewhere_makes_room() {
+async fn an_idle_connection_elsewhere_makes_room_the_longest_idle_one_first() {
     let answer = |mut exchange: Exchange| async move {
         exchange.ok("").await.expect("sends");
     };
-    let (a, b) = (
+    let (a, b, c) = (
+        ScriptedPeer::start(answer).await,
         ScriptedPeer::start(answer).await,
         ScriptedPeer::start(answer).await,
     );
@@ -168,16 +169,100 @@ async fn the_total_is_kept_and_an_idle_connection_elsewhere_makes_room() {
         .max_total(limit(2))
         .observer(log.observe())
         .build(connector());
-    for (peer, open) in [(&a, 1), (&b, 2)] {
-        fetch(&pool, get(&peer.uri("/"))).await.expect("answers");
-        assert_eq!(pool.stats().open, open);
-    }
-    let c = ScriptedPeer::start(answer).await;
-    fetch(&pool, get(&c.uri("/"))).await.expect("answers");
+    let ask = async |peer: &ScriptedPeer| {
+        let response = fetch(&pool, get(&peer.uri("/"))).await.expect("answers");
+        assert!(pool.stats().open <= 2);
+        usage(&response).is_reused()
+    };
+    assert!(!ask(&a).await && !ask(&b).await);
+    assert!(ask(&a).await, "which makes b the longest-idle one");
+    assert!(!ask(&c).await);
+    b.until_closed(1).await;
+    assert_eq!(log.count("closed evicted"), 1, "{:?}", log.lines());
+    assert!(ask(&a).await && ask(&c).await, "those two have stayed");
+    assert!(!ask(&b).await, "and made room for it in its turn");
     a.until_closed(1).await;
-    assert_eq!(b.closed_connections(), 0, "the longest-idle one goes");
-    assert_eq!(log.count("closed evicted"), 1);
-    assert_eq!(pool.stats().open, 2);
+    assert_eq!(log.count("closed evicted"), 2, "{:?}", log.lines());
+    assert_eq!(c.closed_connections(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_total_is_never_passed_and_nobody_starves() {
+    let server = Memory::new(|mut stream, _| async move {
+        while stream.read_request().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            if stream.send(response).await.is_err() {
+                return;
+            }
+        }
+    });
+    let log = Log::default();
+    let pool: Pool<_, Full<Bytes>, _> = Pool::builder()
+        .max_total(limit(3))
+        .max_per_origin(limit(2))
+        .observer(log.observe())
+        .build(server.clone());
+    let all: Vec<_> = (0..500)
+        .map(|n| {
+            let pool = pool.clone();
+            let uri = format!("http://h{}/", n % 5).parse().expect("a URI");
+            tokio::spawn(async move { fetch(&pool, get(&uri)).await.map(drop) })
+        })
+        .collect();
+    for one in all {
+        one.await.expect("no panic").expect("answers");
+    }
+    assert_eq!(server.most_open(), 3, "as many as may be, and no more");
+    assert!(log.count("closed evicted") > 0, "origins take turns");
+    let stats = pool.stats();
+    assert_eq!((stats.idle, stats.waiting), (stats.open, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_origin_does_not_keep_the_total_to_itself() {
+    let server = Memory::new(|mut stream, _| async move {
+        while stream.read_request().await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            let response = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+            if stream.send(response).await.is_err() {
+                return;
+            }
+        }
+    });
+    let log = Log::default();
+    let pool: Pool<_, Full<Bytes>, _> = Pool::builder()
+        .max_total(limit(2))
+        .observer(log.observe())
+        .build(server.clone());
+    let busy: Vec<_> = (0..6)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move {
+                let uri = "http://busy/".parse().expect("a URI");
+                loop {
+                    fetch(&pool, get(&uri)).await.expect("answers");
+                }
+            })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    for n in 0..5 {
+        let uri = format!("http://h{n}/").parse().expect("a URI");
+        let one = tokio::time::timeout(Duration::from_millis(100), fetch(&pool, get(&uri)));
+        one.await.expect("has its turn").expect("answers");
+    }
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(server.most_open(), 2);
+    // A few connections were closed for it, not one for each request.
+    let (opened, reused) = (log.count("opened"), log.count("reused"));
+    assert!(
+        opened < 30 && reused > 300,
+        "{opened} opened, {reused} reused"
+    );
+    for one in busy {
+        one.abort();
+    }
 }
 
 #[tokio::test]

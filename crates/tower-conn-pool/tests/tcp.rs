@@ -4,6 +4,7 @@ mod support;
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use support::{Log, connection, fetch, get, until};
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tower::ServiceExt;
 use tower_conn_pool::{Pool, PoolErrorKind, PortBudget, connector};
@@ -94,8 +96,8 @@ impl tower::Service<Uri> for Hidden {
     }
 }
 
-/// The slowest of twenty POSTs in two writes on one connection.
-async fn slowest<S>(pool: S, uri: Uri) -> Duration
+/// How long each of twenty POSTs in two writes on one connection takes, the quickest first.
+async fn times<S>(pool: S, uri: Uri) -> Vec<Duration>
 where
     S: tower::Service<
             Request<StreamBody<TwoParts>>,
@@ -103,7 +105,7 @@ where
         > + Clone,
     S::Error: std::fmt::Debug,
 {
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     for _ in 0..20 {
         let request = Request::post(&uri)
             .body(StreamBody::new(TwoParts(0)))
@@ -111,13 +113,15 @@ where
         let start = Instant::now();
         let response = pool.clone().oneshot(request).await.expect("answers");
         response.into_body().collect().await.expect("reads");
-        slowest = slowest.max(Instant::now().saturating_duration_since(start));
+        times.push(Instant::now().saturating_duration_since(start));
     }
-    slowest
+    times.sort();
+    times
 }
 
 /// Nagle holds the second small segment back until the first is acknowledged, and the peer, which has
-/// nothing to say before it has the whole request, delays that acknowledgement: 40 ms on Linux.
+/// nothing to say before it has the whole request, delays that acknowledgement: 40 ms on Linux, but for
+/// the first segments of a connection.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn without_nodelay_a_request_in_two_writes_stalls_and_with_it_not() {
@@ -127,26 +131,29 @@ async fn without_nodelay_a_request_in_two_writes_stalls_and_with_it_not() {
     .await;
     let mut nagle = connector();
     nagle.set_nodelay(false);
-    let stalled = slowest(Pool::new(Hidden(nagle.clone())), peer.uri("/")).await;
-    assert!(stalled >= Duration::from_millis(30), "{stalled:?}");
-    let hidden = slowest(Pool::new(Hidden(connector())), peer.uri("/")).await;
-    let turned_on = slowest(Pool::new(nagle), peer.uri("/")).await;
+    let stalled = times(Pool::new(Hidden(nagle.clone())), peer.uri("/")).await;
+    let stall = Duration::from_millis(30);
+    assert!(stalled[10] >= stall, "half of them stall: {stalled:?}");
+    let hidden = times(Pool::new(Hidden(connector())), peer.uri("/")).await;
+    let turned_on = times(Pool::new(nagle), peer.uri("/")).await;
     for quick in [hidden, turned_on] {
-        assert!(
-            quick < stalled,
-            "{quick:?} with nodelay, {stalled:?} without"
-        );
-        assert!(quick < Duration::from_millis(30), "{quick:?}");
+        // A busy machine may delay some of them.
+        assert!(quick[10] < stall, "{quick:?} with nodelay");
     }
 }
 
 #[tokio::test]
 async fn ports_in_time_wait_are_counted_and_waiting_is_preferred() {
-    let peer = ScriptedPeer::start(|mut exchange: Exchange| async move {
-        if exchange.request.target == "/slow" {
-            tokio::time::sleep(Duration::from_millis(30)).await;
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = Arc::clone(&gate);
+    let peer = ScriptedPeer::start(move |mut exchange: Exchange| {
+        let slow = Arc::clone(&slow);
+        async move {
+            if exchange.request.target == "/slow" {
+                slow.acquire().await.expect("open").forget();
+            }
+            exchange.ok("").await.expect("sends");
         }
-        exchange.ok("").await.expect("sends");
     })
     .await;
     let budget = PortBudget::new(4).warn_at(2);
@@ -166,16 +173,22 @@ async fn ports_in_time_wait_are_counted_and_waiting_is_preferred() {
     until("it is closed", || pool.stats().open == 0).await;
     assert_eq!(budget.used(peer.addr()), 1, "this side closed first");
 
-    // Two more are open and one is in TIME_WAIT: low. The third waits for one of them.
-    let all = (0..3).map(|_| fetch(&pool, get(&peer.uri("/slow"))));
-    let mut used = std::collections::HashSet::new();
-    let mut pending: Vec<_> = all.map(Box::pin).collect();
-    for one in &mut pending {
-        // Begun one after the other, so that each finds the count that the last one left.
-        let _ = tokio::time::timeout(Duration::from_millis(8), one).await;
+    // One more is open and one is in TIME_WAIT: low. The others wait for the open one.
+    let spawn = || {
+        let (pool, request) = (pool.clone(), get(&peer.uri("/slow")));
+        tokio::spawn(async move { fetch(&pool, request).await })
+    };
+    let mut all = vec![spawn()];
+    peer.until_requests(2).await;
+    for waiting in 1..=2 {
+        all.push(spawn());
+        until("it waits", || pool.stats().waiting == waiting).await;
     }
-    for one in pending {
-        used.insert(connection(&one.await.expect("answers")).id());
+    gate.add_permits(3);
+    let mut used = std::collections::HashSet::new();
+    for one in all {
+        let response = one.await.expect("no panic").expect("answers");
+        used.insert(connection(&response).id());
     }
     assert_eq!(used.len(), 1, "low: what there is is used again");
     assert!(
@@ -206,5 +219,21 @@ async fn a_connector_without_a_local_address_is_a_clear_error() {
     let uri = "http://h/".parse().expect("a URI");
     let error = fetch(&pool, get(&uri)).await.expect_err("has no port");
     assert_eq!(error.kind(), PoolErrorKind::PortsExhausted);
+    assert!(error.is_connect() && !error.is_sent());
+    assert_eq!(error.to_string(), "no local port is left to connect from");
     assert_eq!(pool.stats().open, 0);
+}
+
+/// A real EADDRNOTAVAIL: 192.0.2.1 (RFC 5737) is nobody's address, this machine's least of all.
+#[tokio::test]
+async fn the_systems_own_error_is_found_under_the_connectors() {
+    let mut elsewhere = connector();
+    elsewhere.set_local_address(Some([192, 0, 2, 1].into()));
+    let pool: Pool<_, Full<Bytes>> = Pool::builder().build(elsewhere);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let uri = format!("http://{}/", listener.local_addr().expect("bound"));
+    let error = fetch(&pool, get(&uri.parse().expect("a URI"))).await;
+    let error = error.expect_err("there is no such address");
+    assert_eq!(error.kind(), PoolErrorKind::PortsExhausted, "{error:?}");
+    assert!(std::error::Error::source(&error).is_some());
 }

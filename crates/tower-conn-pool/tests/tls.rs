@@ -96,7 +96,7 @@ impl Server {
             .enable_all_versions()
             .wrap_connector(tcp);
         Pool::builder()
-            .idle_timeout(Some(Duration::from_millis(200)))
+            .idle_timeout(Some(Duration::from_secs(1)))
             .build(https)
     }
 }

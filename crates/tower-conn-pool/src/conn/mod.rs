@@ -17,12 +17,13 @@ use tower_conn_core::{CloseReason, Connection, Exchange};
 use tower_keep_alive::KeepAliveHint;
 
 pub(crate) use self::sender::{SendFailed, SendResult, Sender};
-use crate::Origin;
 use crate::body::Leased;
 use crate::error::BoxError;
 use crate::incoming::Incoming;
 use crate::io::IoState;
+use crate::observe::Watch;
 use crate::shared::Opened;
+use crate::{Origin, PoolObserver};
 
 /// The pool, for a connection that does not care what opens others.
 pub(crate) trait Home<B>: Send + Sync {
@@ -38,9 +39,6 @@ pub(crate) trait Home<B>: Send + Sync {
     /// A shared connection may take more exchanges than before, or is empty.
     fn offer(&self, conn: &Arc<Conn<B>>);
 
-    /// The connection is closed, for this reason.
-    fn report(&self, connection: &Connection, reason: CloseReason);
-
     /// How much of a dropped body is read, and for how long.
     fn drain_limits(&self) -> (u64, Duration);
 }
@@ -51,6 +49,7 @@ pub(crate) struct Conn<B> {
     /// The origin as the value of Host.
     pub(crate) host: Option<HeaderValue>,
     pub(crate) io: Arc<IoState>,
+    watch: Arc<Watch<dyn PoolObserver>>,
     pub(crate) connected: Connected,
     pub(crate) wire: Wire,
     /// Whether the socket itself can be looked at before use.
@@ -125,6 +124,7 @@ impl<B> Conn<B> {
             host: origin.to_host(),
             origin,
             io: opened.state,
+            watch: opened.watch,
             connected: opened.connected,
             wire: opened.wire,
             bare_tcp: opened.bare_tcp,
@@ -233,9 +233,7 @@ impl<B> Conn<B> {
     pub(crate) fn settle(&self) {
         if self.io.must_report() {
             let reason = self.handle.close(self.io.end());
-            if let Some(home) = self.home() {
-                home.report(&self.handle, reason);
-            }
+            self.watch.closed(&self.handle, reason);
         }
     }
 

@@ -19,6 +19,10 @@ use crate::policy::Need;
 use crate::ports::Room;
 use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
 
+/// How many requests in a row an origin may serve with a connection that someone elsewhere has waited
+/// for longer.
+const LET_PAST: u32 = 8;
+
 /// A connection, or the promise of one.
 pub(crate) enum Checkout<C, B, O>
 where
@@ -110,7 +114,9 @@ where
             }
         };
         if let Some(place) = queued {
-            self.observer.on_event(&PoolEvent::Queued(origin, place));
+            self.watch
+                .observer
+                .on_event(&PoolEvent::Queued(origin, place));
         }
         self.carry_out(work);
         result
@@ -287,7 +293,7 @@ where
         let Some(peer) = entry.peer else {
             return true;
         };
-        match self.ports.room(peer) {
+        match self.watch.ports.room(peer) {
             Room::Enough => true,
             Room::Low { used, ports } => {
                 work.ports_low.push((peer, used, ports));
@@ -296,7 +302,7 @@ where
             }
             Room::None => {
                 work.ports_low
-                    .push((peer, self.ports.used(peer), self.ports.ports()));
+                    .push((peer, self.watch.ports.used(peer), self.watch.ports.ports()));
                 if entry.open == 0 {
                     state.waiting -= entry.waiters.len();
                     for waiter in entry.waiters.take_all() {
@@ -327,18 +333,73 @@ where
         state.tidy(origin);
     }
 
+    /// The oldest waiter whom nothing but the total keeps from a connection.
+    fn oldest_blocked<'a>(&self, state: &'a State<B>) -> Option<(u64, &'a Origin)> {
+        state
+            .origins
+            .iter()
+            .filter(|(_, entry)| entry.open < self.limits.per_origin.get())
+            .filter_map(|(origin, entry)| Some((entry.wants_dial()?.0, origin)))
+            .min_by_key(|&(ticket, _)| ticket)
+    }
+
+    /// Whether a connection that became free, though its own origin has use for it, has to make room
+    /// for a waiter elsewhere who has waited longer.
+    ///
+    /// That costs a connection, so not every time: only once so many have been let past.
+    pub(super) fn is_owed(&self, state: &mut State<B>, origin: &Origin) -> bool {
+        let Some(entry) = state.origins.get_mut(origin) else {
+            return false;
+        };
+        let Some((first, _)) = entry.waiters.undialed() else {
+            return false;
+        };
+        self.has_let_past(state, origin)
+            && self
+                .oldest_blocked(state)
+                .is_some_and(|(oldest, _)| oldest < first)
+    }
+
+    /// The same for a connection that carries several: it may never be empty by itself.
+    pub(super) fn owes_line(&self, state: &mut State<B>, origin: &Origin) -> bool {
+        state.total >= self.limits.total.get()
+            && self.has_let_past(state, origin)
+            && self
+                .oldest_blocked(state)
+                .is_some_and(|(_, other)| other != origin)
+    }
+
+    fn has_let_past(&self, state: &mut State<B>, origin: &Origin) -> bool {
+        let Some(entry) = state.origins.get_mut(origin) else {
+            return false;
+        };
+        if state.evicting > 0 || state.waiting == entry.waiters.len() {
+            return false;
+        }
+        entry.let_past += 1;
+        let enough = entry.let_past >= LET_PAST;
+        if enough {
+            entry.let_past = 0;
+        }
+        enough
+    }
+
+    /// A connection has become idle: if only the total keeps someone waiting, the longest-idle one goes.
+    pub(super) fn make_room(&self, state: &mut State<B>, work: &mut Work<B>) {
+        if state.waiting > state.evicting
+            && state.total >= self.limits.total.get()
+            && self.oldest_blocked(state).is_some()
+        {
+            self.evict(state, None, work);
+        }
+    }
+
     fn pump_oldest(&self, state: &mut State<B>, work: &mut Work<B>) {
         while state.total < self.limits.total.get() {
-            let oldest = state
-                .origins
-                .iter()
-                .filter(|(_, entry)| entry.open < self.limits.per_origin.get())
-                .filter_map(|(origin, entry)| Some((entry.wants_dial()?.0, origin)))
-                .min_by_key(|&(ticket, _)| ticket)
-                .map(|(_, origin)| origin.clone());
-            let Some(origin) = oldest else {
+            let Some((_, origin)) = self.oldest_blocked(state) else {
                 return;
             };
+            let origin = origin.clone();
             let before = work.dials.len();
             self.pump(state, &origin, work);
             if work.dials.len() == before {

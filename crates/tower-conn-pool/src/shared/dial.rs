@@ -22,6 +22,7 @@ use crate::conn::{Conn, Home, Sender, Wire, lock};
 use crate::driver::drive;
 use crate::error::{BoxError, is_addr_not_available};
 use crate::io::{IoState, PoolIo, SocketGuard, SocketOwner, tcp};
+use crate::observe::Watch;
 use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
 
 /// A connector that makes connections for requests with these bodies: what hyper-util's `Connect`
@@ -94,6 +95,7 @@ enum Open {
 pub(crate) struct Opened {
     pub(crate) handle: Connection,
     pub(crate) state: Arc<IoState>,
+    pub(crate) watch: Arc<Watch<dyn PoolObserver>>,
     pub(crate) connected: Connected,
     pub(crate) wire: Wire,
     pub(crate) streams: usize,
@@ -221,20 +223,23 @@ where
         };
         let state = Arc::new(IoState::new());
         let owner: Weak<dyn SocketOwner> = Arc::downgrade(&self.pool) as Weak<dyn SocketOwner>;
+        let watch: Arc<Watch<dyn PoolObserver>> = Arc::clone(&self.pool.watch) as _;
         let guard = SocketGuard::new(
             owner,
+            Arc::clone(&watch),
             self.origin.clone(),
             handle.clone(),
             Arc::clone(&state),
         );
         self.state = Open::Socket;
         if let Some(peer) = handle.peer_addr() {
-            self.pool.ports.opened(peer);
+            self.pool.watch.ports.opened(peer);
         }
         let io = PoolIo::new(io, wire, guard);
         let opened = Opened {
             handle,
             state,
+            watch,
             connected,
             wire,
             streams: self.streams,
@@ -246,7 +251,9 @@ where
     /// Gives the connection to whoever has waited longest, which need not be who asked for it.
     fn succeed(mut self, opened: Opened, sender: Sender<B>) -> Arc<Conn<B>> {
         let pool = Arc::clone(&self.pool);
-        pool.observer.on_event(&PoolEvent::Opened(&opened.handle));
+        pool.watch
+            .observer
+            .on_event(&PoolEvent::Opened(&opened.handle));
         let handle = opened.handle.clone();
         let mut work = Work::default();
         let (conn, lost) = {
@@ -280,7 +287,7 @@ where
         };
         self.state = Open::Done;
         if lost {
-            pool.observer.on_event(&PoolEvent::RaceLost(&handle));
+            pool.watch.observer.on_event(&PoolEvent::RaceLost(&handle));
         }
         pool.carry_out(work);
         conn
@@ -307,7 +314,7 @@ where
             Some(error) => {
                 let no_port = is_addr_not_available(&error);
                 if let (true, Some(peer)) = (no_port, entry.peer) {
-                    pool.ports.exhausted(peer);
+                    pool.watch.ports.exhausted(peer);
                 }
                 if no_port && others > entry.dialing && entry.peer.is_some() {
                     // There are connections to wait for.

@@ -97,6 +97,29 @@ impl<B> OriginState<B> {
         Some(Arc::clone(&self.lines[at].conn))
     }
 
+    /// Since when its longest-idle connection has been idle.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        let streams = self.empty_streams().map(|(_, since)| since).min();
+        self.idle.front().map(|idle| idle.since).or(streams)
+    }
+
+    /// Takes the HTTP/2 connection out that has carried nothing for the longest time.
+    pub(super) fn take_idle_stream(&mut self) -> Option<Arc<Conn<B>>> {
+        let (at, _) = self.empty_streams().min_by_key(|(_, since)| *since)?;
+        Some(self.lines.remove(at).conn)
+    }
+
+    fn empty_streams(&self) -> impl Iterator<Item = (usize, Instant)> {
+        self.lines
+            .iter()
+            .enumerate()
+            .filter(|(_, line)| line.in_flight == 0 && line.conn.wire == Wire::Http2)
+            .map(|(at, line)| {
+                let idle = line.conn.handle.idle_for().unwrap_or_default();
+                (at, Instant::now() - idle)
+            })
+    }
+
     /// Takes the HTTP/2 connections out on which nothing is outstanding.
     pub(super) fn retire_empty_lines(
         &mut self,
@@ -172,8 +195,24 @@ where
             if is_done {
                 entry.lines.swap_remove(at);
                 self.place(state, Arc::clone(conn), &mut work);
-            } else if !entry.waiters.is_empty() {
-                self.share_lines(state, &conn.origin, &mut work);
+            } else if over && self.owes_line(state, &conn.origin) {
+                if let Some(entry) = state.origins.get_mut(&conn.origin) {
+                    entry.remove(conn);
+                    entry.evicting += 1;
+                }
+                state.evicting += 1;
+                work.retire.push((Arc::clone(conn), CloseReason::Evicted));
+            } else {
+                let Some(entry) = state.origins.get_mut(&conn.origin) else {
+                    return;
+                };
+                let is_idle = entry.lines[at].in_flight == 0;
+                if !entry.waiters.is_empty() {
+                    self.share_lines(state, &conn.origin, &mut work);
+                }
+                if is_idle && over && state.waiting > 0 {
+                    self.make_room(state, &mut work);
+                }
             }
         }
         self.carry_out(work);

@@ -27,10 +27,11 @@ use self::origin::{Idle, OriginState};
 use self::work::Work;
 use crate::conn::{Conn, Home, lock};
 use crate::io::SocketOwner;
+use crate::observe::Watch;
 use crate::origin::Taken;
 use crate::policy::Limits;
 use crate::ports::PortBudget;
-use crate::{Origin, PoolError, PoolEvent, PoolObserver, Protocol};
+use crate::{Origin, PoolError, PoolObserver, Protocol};
 
 pub(crate) type ExchangeObserver = Arc<dyn OnExchange + Send + Sync>;
 pub(crate) type Grant<B> = Result<Arc<Conn<B>>, PoolError>;
@@ -40,9 +41,8 @@ pub(crate) struct Shared<C, B, O> {
     pub(crate) limits: Limits,
     pub(crate) protocol: Protocol,
     pub(crate) http1: hyper::client::conn::http1::Builder,
-    pub(crate) observer: O,
+    pub(crate) watch: Arc<Watch<O>>,
     pub(crate) on_exchange: Option<ExchangeObserver>,
-    pub(crate) ports: PortBudget,
     pub(crate) seed: RandomState,
     pub(crate) alarm: Arc<Notify>,
     runtime: OnceLock<Handle>,
@@ -86,9 +86,8 @@ where
             limits,
             protocol,
             http1,
-            observer,
+            watch: Arc::new(Watch { ports, observer }),
             on_exchange,
-            ports,
             seed: RandomState::new(),
             alarm: Arc::new(Notify::new()),
             runtime: OnceLock::new(),
@@ -130,19 +129,23 @@ pub struct Stats {
 }
 
 impl<B> State<B> {
-    /// Takes the longest-idle connection of all origins, or of one.
+    /// Takes the longest-idle connection of all origins, or of one. HTTP/2 counts as idle while it
+    /// carries nothing, though it is open to all.
     fn take_oldest(&mut self, only: Option<&Origin>) -> Option<Arc<Conn<B>>> {
         let origin = match only {
             Some(origin) => self.origins.get_mut(origin)?,
-            None => self
-                .origins
-                .values_mut()
-                .filter(|origin| !origin.idle.is_empty())
-                .min_by_key(|origin| origin.idle.front().map(|idle| idle.since))?,
+            None => {
+                self.origins
+                    .values_mut()
+                    .filter_map(|origin| Some((origin.idle_since()?, origin)))
+                    .min_by_key(|(since, _)| *since)?
+                    .1
+            }
         };
-        let idle = origin.idle.pop_front()?;
-        self.idle -= 1;
-        Some(idle.conn)
+        let idle = origin.idle.pop_front();
+        self.idle -= usize::from(idle.is_some());
+        idle.map(|idle| idle.conn)
+            .or_else(|| origin.take_idle_stream())
     }
 
     /// Forgets an origin without connections, unless there is something worth remembering of it.
@@ -186,10 +189,6 @@ where
         self.turn_line(conn, false);
     }
 
-    fn report(&self, connection: &Connection, reason: CloseReason) {
-        SocketOwner::report(self, connection, reason);
-    }
-
     fn drain_limits(&self) -> (u64, std::time::Duration) {
         (self.limits.drain_bytes, self.limits.drain_time)
     }
@@ -226,12 +225,19 @@ where
             return;
         }
         let total_binds = state.total >= self.limits.total.get();
+        let owed = total_binds && self.is_owed(state, &conn.origin);
         let Some(entry) = state.origins.get_mut(&conn.origin) else {
             work.retire.push((conn, CloseReason::Application));
             return;
         };
         if timeout.is_some() {
             entry.hint = timeout;
+        }
+        if owed {
+            state.evicting += 1;
+            entry.evicting += 1;
+            work.retire.push((conn, CloseReason::Evicted));
+            return;
         }
         let binds = total_binds || entry.open >= self.limits.per_origin.get();
         match entry.next_waiter(uses == 0, conn.wire, binds) {
@@ -285,6 +291,7 @@ where
         if let Some(until) = until {
             self.wake_at(state, until, work);
         }
+        self.make_room(state, work);
     }
 
     /// Has the timer look at this time at the latest.
@@ -334,10 +341,7 @@ where
     B: Send + 'static,
     O: PoolObserver,
 {
-    fn socket_closed(&self, origin: &Origin, connection: &Connection, by_peer: bool) {
-        if let Some(peer) = connection.peer_addr() {
-            self.ports.closed(peer, by_peer);
-        }
+    fn socket_closed(&self, origin: &Origin, connection: &Connection) {
         let mut work = Work::default();
         {
             let mut state = lock(&self.state);
@@ -350,11 +354,6 @@ where
             self.free_slot(&mut state, origin, &mut work);
         }
         self.carry_out(work);
-    }
-
-    fn report(&self, connection: &Connection, reason: CloseReason) {
-        self.observer
-            .on_event(&PoolEvent::Closed(connection, reason));
     }
 }
 

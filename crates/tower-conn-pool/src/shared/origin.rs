@@ -31,6 +31,8 @@ pub(super) struct OriginState<B> {
     pub(super) open: usize,
     pub(super) dialing: usize,
     pub(super) evicting: usize,
+    /// How many requests have got a connection before an older one elsewhere.
+    pub(super) let_past: u32,
     /// The last idle time that the server announced.
     pub(super) hint: Option<Duration>,
     /// Where the last connection went.
@@ -63,6 +65,7 @@ impl<B> Default for OriginState<B> {
             open: 0,
             dialing: 0,
             evicting: 0,
+            let_past: 0,
             hint: None,
             peer: None,
         }

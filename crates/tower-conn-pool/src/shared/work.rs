@@ -48,7 +48,7 @@ where
             conn.retire(reason);
         }
         for (destination, used, ports) in work.ports_low {
-            self.observer.on_event(&PoolEvent::PortsLow {
+            self.watch.observer.on_event(&PoolEvent::PortsLow {
                 destination,
                 used,
                 ports,

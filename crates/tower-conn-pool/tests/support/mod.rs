@@ -99,6 +99,14 @@ impl Log {
 pub(crate) struct Memory<F> {
     server: F,
     opened: Arc<AtomicUsize>,
+    open: Arc<Open>,
+}
+
+/// How many transports exist, and the most that ever did.
+#[derive(Default)]
+struct Open {
+    now: AtomicUsize,
+    most: AtomicUsize,
 }
 
 impl<F> Memory<F> {
@@ -111,7 +119,13 @@ impl<F> Memory<F> {
         Self {
             server,
             opened: Arc::default(),
+            open: Arc::default(),
         }
+    }
+
+    /// The most transports that existed at once.
+    pub(crate) fn most_open(&self) -> usize {
+        self.open.most.load(Ordering::SeqCst)
     }
 
     pub(crate) fn opened(&self) -> usize {
@@ -137,12 +151,20 @@ where
         let number = self.opened.fetch_add(1, Ordering::SeqCst) + 1;
         let stream = RawStream::over(theirs).deadline(Duration::from_secs(1_000_000));
         tokio::spawn((self.server)(stream, number));
-        std::future::ready(Ok(TokioIo::new(MemoryIo(ours))))
+        let now = self.open.now.fetch_add(1, Ordering::SeqCst) + 1;
+        self.open.most.fetch_max(now, Ordering::SeqCst);
+        std::future::ready(Ok(TokioIo::new(MemoryIo(ours, Arc::clone(&self.open)))))
     }
 }
 
 /// One end of a connection in memory.
-pub(crate) struct MemoryIo(DuplexStream);
+pub(crate) struct MemoryIo(DuplexStream, Arc<Open>);
+
+impl Drop for MemoryIo {
+    fn drop(&mut self) {
+        self.1.now.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Transport for MemoryIo {
     fn connected(&self) -> Connected {
