@@ -21,6 +21,7 @@ pub struct Exchange {
 }
 
 impl Exchange {
+    #[inline]
     pub(crate) const fn new(connection: Connection) -> Self {
         Self { connection }
     }
@@ -43,18 +44,21 @@ impl Exchange {
     /// The connection it is on; the handle carries the [number](Connection::exchange_number) of the
     /// exchange.
     #[must_use]
+    #[inline]
     pub const fn connection(&self) -> &Connection {
         &self.connection
     }
 
     /// Its number on the connection, from 1, modulo 2^32.
     #[must_use]
+    #[inline]
     pub fn number(&self) -> u32 {
         self.connection.exchange_number().map_or(0, NonZeroU32::get)
     }
 }
 
 impl Drop for Exchange {
+    #[inline]
     fn drop(&mut self) {
         self.connection.end(self.number());
     }

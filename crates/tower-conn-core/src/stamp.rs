@@ -104,6 +104,7 @@ impl StampTable {
 
     /// The current tick, from 1.
     #[must_use]
+    #[inline]
     pub fn now(&self) -> NonZeroU32 {
         NonZeroU32::new(self.now.load(Ordering::Relaxed)).unwrap_or(NonZeroU32::MIN)
     }
@@ -186,15 +187,18 @@ impl StampTable {
     }
 
     /// Stamps a slot as idle from now on. A slot that does not exist is ignored.
+    #[inline]
     pub fn set_idle(&self, slot: u32) {
         self.store(slot, self.now().get());
     }
 
     /// Stamps a slot as busy. A slot that does not exist is ignored.
+    #[inline]
     pub fn set_busy(&self, slot: u32) {
         self.store(slot, BUSY);
     }
 
+    #[inline]
     fn store(&self, slot: u32, value: u32) {
         if let Some(stamp) = self.stamps.get(slot as usize) {
             stamp.store(value, Ordering::Relaxed);

@@ -36,30 +36,37 @@ const BEGIN: u64 = (1 << BEGUN_SHIFT) + OPEN_ONE;
 pub(crate) struct Word(u64);
 
 impl Word {
+    #[inline]
     pub(crate) const fn open(self) -> u32 {
         (self.0 & OPEN_MASK) as u32
     }
 
+    #[inline]
     pub(crate) const fn begun(self) -> u32 {
         (self.0 >> BEGUN_SHIFT) as u32
     }
 
+    #[inline]
     pub(crate) const fn is_receiving(self) -> bool {
         self.0 & RECEIVING != 0
     }
 
+    #[inline]
     pub(crate) const fn is_idle(self) -> bool {
         self.0 & (OPEN_MASK | RECEIVING) == 0
     }
 
+    #[inline]
     pub(crate) const fn is_closing(self) -> bool {
         self.0 & (CLOSING | CLOSED) != 0
     }
 
+    #[inline]
     pub(crate) const fn is_closed(self) -> bool {
         self.0 & CLOSED != 0
     }
 
+    #[inline]
     pub(crate) const fn reason(self) -> Option<CloseReason> {
         CloseReason::from_code((self.0 >> REASON_SHIFT) as u8)
     }
@@ -87,6 +94,7 @@ impl State {
         }
     }
 
+    #[inline]
     pub(crate) fn load(&self) -> Word {
         Word(self.word.load(Ordering::Acquire))
     }
@@ -101,6 +109,7 @@ impl State {
     }
 
     /// Starts an exchange and returns its number, from 1. Fails on a closed connection.
+    #[inline]
     pub(crate) fn begin(&self) -> Result<u32, Word> {
         let before = Word(self.word.fetch_add(BEGIN, Ordering::AcqRel));
         if before.0 & (CLOSED | RECEIVING) != 0 || before.0 & OPEN_MASK >= OPEN_MOST {
@@ -121,6 +130,7 @@ impl State {
     }
 
     /// Ends an exchange; `true` if it was the last one open.
+    #[inline]
     pub(crate) fn end(&self) -> bool {
         let before = Word(self.word.fetch_sub(OPEN_ONE, Ordering::AcqRel));
         debug_assert!(before.open() > 0, "an exchange ended that never began");

@@ -23,6 +23,7 @@ impl Clock {
     }
 
     /// The tick that was current when someone last looked at a real clock.
+    #[inline]
     pub(crate) fn now(&self) -> u32 {
         self.now.load(Ordering::Relaxed)
     }

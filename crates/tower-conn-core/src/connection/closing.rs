@@ -68,12 +68,14 @@ impl Connection {
 
     /// Whether a close was asked for or has happened.
     #[must_use]
+    #[inline]
     pub fn is_closing(&self) -> bool {
         self.inner.state.load().is_closing()
     }
 
     /// Whether the connection is closed: no exchange can begin on it any more.
     #[must_use]
+    #[inline]
     pub fn is_closed(&self) -> bool {
         self.inner.state.load().is_closed()
     }

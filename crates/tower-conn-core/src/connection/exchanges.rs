@@ -17,6 +17,7 @@ impl Connection {
     ///
     /// [`Closed`] if the connection has been closed, for instance by an idle limit that was first.
     /// A connection that is only asked to close still takes the requests that reach it.
+    #[inline]
     pub fn begin(&self) -> Result<Exchange, Closed> {
         match self.inner.state.begin() {
             Ok(number) => {
@@ -52,12 +53,14 @@ impl Connection {
     /// The number of the exchange that this handle was found on, from 1; `None` for a handle that
     /// does not come from the extensions of a request whose exchange has begun.
     #[must_use]
+    #[inline]
     pub fn exchange_number(&self) -> Option<NonZeroU32> {
         self.exchange
     }
 
     /// How many exchanges have begun, modulo 2^32.
     #[must_use]
+    #[inline]
     pub fn exchanges_begun(&self) -> u32 {
         self.inner.state.load().begun()
     }
@@ -71,10 +74,12 @@ impl Connection {
 
     /// How many exchanges are open now.
     #[must_use]
+    #[inline]
     pub fn exchanges_open(&self) -> u32 {
         self.inner.state.load().open()
     }
 
+    #[inline]
     pub(crate) fn end(&self, number: u32) {
         if self.inner.state.end() {
             self.inner.stamp_idle();
@@ -86,8 +91,10 @@ impl Connection {
 
     // ===== idleness =====
 
-    /// Whether no exchange is open and no byte of a next head has been delivered.
+    /// Whether no exchange is open and no byte of a next head has been delivered. A head that was
+    /// [delivered whole](Self::head_delivered) counts from when its exchange begins.
     #[must_use]
+    #[inline]
     pub fn is_idle(&self) -> bool {
         self.inner.state.load().is_idle()
     }
@@ -115,6 +122,7 @@ impl Connection {
     /// outside leave the connection alone; one that was faster has
     /// [asked](Self::request_close_if_idle) for a close after the exchange.
     #[must_use]
+    #[inline]
     pub fn head_delivered(&self) -> bool {
         self.inner.stamp_busy();
         !self.is_closed()

@@ -102,6 +102,7 @@ impl Inner {
         &self.peer.version
     }
 
+    #[inline]
     pub(super) fn slot(&self) -> Option<&StampSlot> {
         match &self.place {
             Place::Slot(slot) => Some(slot),
@@ -120,6 +121,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn observer(&self) -> Option<&Observer> {
         match &self.place {
             Place::Slot(_) => None,
@@ -127,6 +129,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn stamp_busy(&self) {
         match &self.place {
             Place::Slot(slot) => slot.set_busy(),
@@ -137,6 +140,7 @@ impl Inner {
         }
     }
 
+    #[inline]
     pub(super) fn stamp_idle(&self) {
         match &self.place {
             Place::Slot(slot) => slot.set_idle(),

@@ -100,6 +100,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     /// Accounts for bytes and says whether they may be delivered.
     fn delivers(&mut self, bytes: &[u8]) -> bool {
+        if let Some(delivers) = self.delivers_whole_head(bytes) {
+            return delivers;
+        }
         self.last_read = LastRead::Bytes;
         if self.role.is_transport() {
             let first = self.shared().bytes_in() == 0;
@@ -151,6 +154,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             (true, true) | (false, false) => {}
         }
         true
+    }
+
+    /// The common case, with nothing to look up: on a plain idle connection arrives what looks like a
+    /// whole request without a body. `None` if it is anything else, and is still to be accounted for.
+    #[inline]
+    fn delivers_whole_head(&mut self, bytes: &[u8]) -> Option<bool> {
+        let shared = self.shared();
+        if self.role != Role::Plain
+            || self.phase != Phase::Quiet
+            || !shared.is_plain()
+            || self.connection.exchanges_open() > 0
+            || !self.wire.feed_whole_head(bytes)
+        {
+            return None;
+        }
+        self.shared().count_in(bytes.len());
+        self.last_read = LastRead::Head;
+        self.begun = self.connection.exchanges_begun();
+        Some(self.connection.head_delivered())
     }
 
     /// A head arrives on an idle connection; `false` if that is closed.

@@ -45,6 +45,7 @@ impl Chunk {
         }
     }
 
+    #[inline]
     pub(crate) fn state(&self, slot: u32) -> &State {
         &self.states[(slot % SLOTS) as usize]
     }

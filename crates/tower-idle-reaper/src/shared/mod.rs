@@ -53,6 +53,7 @@ pub(crate) struct Shared<'a> {
 }
 
 impl<'a> Shared<'a> {
+    #[inline]
     pub(crate) fn new(chunk: &'a Chunk, slot: u32) -> Self {
         Self {
             chunk,
@@ -73,10 +74,12 @@ impl<'a> Shared<'a> {
         Some((chunk, connection.stamp_slot()?.index()))
     }
 
+    #[inline]
     pub(crate) fn reaper(&self) -> &'a Arc<Common> {
         &self.chunk.reaper
     }
 
+    #[inline]
     pub(crate) fn now(&self) -> u32 {
         self.reaper().clock.now()
     }
@@ -87,6 +90,7 @@ impl<'a> Shared<'a> {
 
     // ===== flags =====
 
+    #[inline]
     pub(crate) fn has(&self, flag: u32) -> bool {
         self.state.flags.load(Ordering::Relaxed) & flag != 0
     }
@@ -134,11 +138,13 @@ impl<'a> Shared<'a> {
         self.state.waited.store(ticks, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn count_in(&self, n: usize) {
         state::add(&self.state.bytes_in, n);
         self.touch_tunnel();
     }
 
+    #[inline]
     pub(crate) fn bytes_in(&self) -> u64 {
         self.state.bytes_in.load(Ordering::Relaxed)
     }
@@ -152,6 +158,7 @@ impl<'a> Shared<'a> {
     }
 
     /// What was told since this was last asked.
+    #[inline]
     pub(crate) fn take_body(&self) -> Option<Body> {
         let told = self.state.body.load(Ordering::Relaxed);
         if told == 0 {
@@ -165,8 +172,15 @@ impl<'a> Shared<'a> {
         })
     }
 
+    /// Whether it is no tunnel, and nobody has told of a body.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        !self.is_tunnel() && self.state.body.load(Ordering::Relaxed) == 0
+    }
+
     // ===== the writing side =====
 
+    #[inline]
     pub(crate) fn count_out(&self, n: usize) {
         state::add(&self.state.bytes_out, n);
         self.touch_tunnel();
@@ -191,6 +205,7 @@ impl<'a> Shared<'a> {
     }
 
     /// The peer took something.
+    #[inline]
     pub(crate) fn write_moves(&self) {
         self.state.stalled.store(0, Ordering::Relaxed);
     }
@@ -259,10 +274,12 @@ impl<'a> Shared<'a> {
         self.look_at(due);
     }
 
+    #[inline]
     pub(crate) fn is_tunnel(&self) -> bool {
         self.has(UPGRADED)
     }
 
+    #[inline]
     fn touch_tunnel(&self) {
         if self.is_tunnel() && self.phase().0 == Phase::Quiet {
             self.state.set_phase(Phase::Quiet, self.now());

@@ -51,11 +51,13 @@ impl State {
         }
     }
 
+    #[inline]
     pub(super) fn set_phase(&self, phase: Phase, since: u32) {
         let packed = (u64::from(phase as u8) << 32) | u64::from(since);
         self.phase.store(packed, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(super) fn phase(&self) -> (Phase, u32) {
         let packed = self.phase.load(Ordering::Relaxed);
         (Phase::from_code((packed >> 32) as u8), packed as u32)
@@ -63,6 +65,7 @@ impl State {
 }
 
 /// One more, by the only one who writes it.
+#[inline]
 pub(super) fn add(count: &AtomicU64, n: usize) {
     let total = count.load(Ordering::Relaxed) + n as u64;
     count.store(total, Ordering::Relaxed);

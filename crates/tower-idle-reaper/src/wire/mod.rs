@@ -90,15 +90,18 @@ impl Wire {
         }
     }
 
+    #[inline]
     pub(crate) const fn is_http2(&self) -> bool {
         matches!(self.at, At::Http2)
     }
 
+    #[inline]
     pub(crate) const fn is_opaque(&self) -> bool {
         matches!(self.at, At::Opaque)
     }
 
     /// Whether part of a head has been delivered, or part of the opening of HTTP/2.
+    #[inline]
     pub(crate) const fn in_head(&self) -> bool {
         matches!(
             self.at,
@@ -118,6 +121,7 @@ impl Wire {
     }
 
     /// Whether more of a request body is to come.
+    #[inline]
     pub(crate) const fn in_body(&self) -> bool {
         matches!(
             self.at,
@@ -134,6 +138,7 @@ impl Wire {
 
     /// Whether the last head was not looked into, so that a body has to be told with
     /// [`expect_body`](Self::expect_body).
+    #[inline]
     pub(crate) const fn has_unread_head(&self) -> bool {
         self.unread_head
     }
@@ -150,13 +155,23 @@ impl Wire {
         }
     }
 
+    /// Follows what is, by its looks, a whole head of a request without a body. `false`, and nothing
+    /// is done, if it is not, or not the time for one.
+    #[inline]
+    pub(crate) fn feed_whole_head(&mut self, bytes: &[u8]) -> bool {
+        let whole = self.at == At::Boundary && is_whole_head_without_body(bytes);
+        if whole {
+            self.fresh = false;
+            self.unread_head = true;
+        }
+        whole
+    }
+
     /// Follows bytes that are about to be delivered; `true` if any of them belongs to a head that
     /// had not begun before.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> bool {
         self.unread_head = false;
-        if self.at == At::Boundary && is_whole_head_without_body(bytes) {
-            self.fresh = false;
-            self.unread_head = true;
+        if self.feed_whole_head(bytes) {
             return true;
         }
         let mut began = false;
@@ -336,6 +351,7 @@ impl Wire {
 
 /// The common case, told without looking at every byte: a request that by its method should have no
 /// body, and that ends with its head.
+#[inline]
 fn is_whole_head_without_body(bytes: &[u8]) -> bool {
     matches!(bytes.first(), Some(b'G' | b'H' | b'O' | b'D')) && bytes.ends_with(b"\r\n\r\n")
 }
