@@ -183,6 +183,9 @@ impl<O> PoolBuilder<O> {
     /// retry layer belongs around the pool. A request whose caller goes away is one such end if its
     /// response is not read within [`drain`](Self::drain).
     ///
+    /// When two connections to a server are lost within a minute, each with several requests unanswered,
+    /// the server is taken not to bear it, and requests go one at a time for a minute.
+    ///
     /// A depth of one pipelines nothing.
     pub fn pipeline_depth(mut self, depth: NonZeroUsize) -> Self {
         self.limits.depth = Some(depth).filter(|depth| depth.get() > 1);

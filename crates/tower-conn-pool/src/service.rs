@@ -348,6 +348,14 @@ impl<B> InFlight<B> {
     fn failed(self, error: &SendFailed<B>) {
         let conn = self.end();
         if let Some(reason) = error.reason {
+            let unannounced = matches!(
+                reason,
+                CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::IncompleteMessage
+            );
+            if unannounced && conn.wire == Wire::Pipelined && error.delivery == Delivery::Ambiguous
+            {
+                conn.note_lost();
+            }
             conn.retire(reason);
         }
         if conn.wire != Wire::Http2 {

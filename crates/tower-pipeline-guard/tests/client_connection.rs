@@ -41,7 +41,8 @@ macro_rules! vectors {
     };
 }
 
-/// What needs more than one connection, or a memory of the server, is in tower-conn-pool.
+/// What needs more than one connection, or a memory of the server, is in tower-conn-pool, and tested in
+/// its `tests/pipelining_vectors.rs`.
 const IN_THE_POOL: [&str; 3] = ["c_keepalive_max", "c_keepalive_timeout", "c_degrade"];
 
 vectors! {

@@ -39,6 +39,9 @@ pub(crate) trait Home<B>: Send + Sync {
     /// A shared connection may take more exchanges than before, or is empty.
     fn offer(&self, conn: &Arc<Conn<B>>);
 
+    /// The connection ended with several requests unanswered.
+    fn lost_several(&self, conn: &Conn<B>);
+
     /// How much of a dropped body is read, and for how long.
     fn drain_limits(&self) -> (u64, Duration);
 }
@@ -58,6 +61,8 @@ pub(crate) struct Conn<B> {
     home: Weak<dyn Home<B>>,
     /// HTTP/2: how many streams the peer allows. Pipelined: what its driver last told of its room.
     room: AtomicUsize,
+    /// Pipelined: how many requests were lost with it.
+    lost: AtomicUsize,
     inner: Mutex<Inner<B>>,
     returning: Mutex<Option<Returning>>,
     driver: AtomicWaker,
@@ -131,6 +136,7 @@ impl<B> Conn<B> {
             retire_at,
             home,
             room: AtomicUsize::new(opened.streams),
+            lost: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 sender: Some(sender),
                 timeout,
@@ -217,6 +223,15 @@ impl<B> Conn<B> {
         let inner = lock(&self.inner);
         let more = inner.max.is_none_or(|max| in_flight < max as usize);
         (inner.timeout, more)
+    }
+
+    /// A request was sent on it, and the server closed it without an answer.
+    pub(crate) fn note_lost(&self) {
+        if self.lost.fetch_add(1, Ordering::Relaxed) == 1 {
+            if let Some(home) = self.home() {
+                home.lost_several(self);
+            }
+        }
     }
 
     /// Has the connection closed by its driver: at once if no exchange is open.

@@ -15,7 +15,7 @@ use tower_pipeline_guard::client::{Cause, Driver};
 use tower_service::Service;
 
 use super::lines::Line;
-use super::origin::http2_due;
+use super::origin::{OriginState, http2_due};
 use super::work::Work;
 use super::{Shared, State};
 use crate::conn::{Conn, Home, Sender, Wire, lock};
@@ -218,8 +218,8 @@ where
         let wire = match self.pool.protocol {
             Protocol::Http2 => Wire::Http2,
             Protocol::Auto if connected.is_negotiated_h2() => Wire::Http2,
-            Protocol::Auto if self.switches || self.pool.limits.depth.is_none() => Wire::Http1,
-            Protocol::Auto => Wire::Pipelined,
+            Protocol::Auto if !self.switches && self.may_pipeline() => Wire::Pipelined,
+            Protocol::Auto => Wire::Http1,
         };
         let state = Arc::new(IoState::new());
         let owner: Weak<dyn SocketOwner> = Arc::downgrade(&self.pool) as Weak<dyn SocketOwner>;
@@ -246,6 +246,16 @@ where
             bare_tcp,
         };
         (io, opened)
+    }
+
+    fn may_pipeline(&self) -> bool {
+        let now = Instant::now();
+        let bears = |entry: &OriginState<B>| entry.health.bears_pipelining(now);
+        self.pool.limits.depth.is_some()
+            && lock(&self.pool.state)
+                .origins
+                .get(&self.origin)
+                .is_none_or(bears)
     }
 
     /// Gives the connection to whoever has waited longest, which need not be who asked for it.

@@ -80,6 +80,9 @@ impl<B> OriginState<B> {
     /// Each waiter that needs a connection for itself keeps one of them from taking more, so that it
     /// becomes empty: those with the fewest, which nothing is added to, and which therefore stay those.
     pub(super) fn take_place_behind(&mut self, limits: &Limits) -> Option<Arc<Conn<B>>> {
+        if !self.health.bears_pipelining(Instant::now()) {
+            return None;
+        }
         let kept = self.waiters.alone();
         let mut order: Vec<_> = self
             .lines

@@ -6,6 +6,7 @@
 
 mod checkout;
 mod dial;
+mod health;
 mod lines;
 mod origin;
 mod waiters;
@@ -187,6 +188,12 @@ where
 
     fn offer(&self, conn: &Arc<Conn<B>>) {
         self.turn_line(conn, false);
+    }
+
+    fn lost_several(&self, conn: &Conn<B>) {
+        if let Some(entry) = lock(&self.state).origins.get_mut(&conn.origin) {
+            entry.health.failed(Instant::now());
+        }
     }
 
     fn drain_limits(&self) -> (u64, std::time::Duration) {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tower_conn_core::CloseReason;
 
+use super::health::PipelineHealth;
 use super::lines::Line;
 use super::waiters::{Waiter, Waiters};
 use crate::conn::{Conn, Wire};
@@ -37,6 +38,7 @@ pub(super) struct OriginState<B> {
     pub(super) hint: Option<Duration>,
     /// Where the last connection went.
     pub(super) peer: Option<SocketAddr>,
+    pub(super) health: PipelineHealth,
 }
 
 pub(super) struct Idle<B> {
@@ -68,6 +70,7 @@ impl<B> Default for OriginState<B> {
             let_past: 0,
             hint: None,
             peer: None,
+            health: PipelineHealth::default(),
         }
     }
 }
@@ -79,7 +82,7 @@ impl<B> OriginState<B> {
 
     /// Whether something is known of it that helps the next connection.
     pub(super) fn is_known(&self) -> bool {
-        self.hint.is_some() || self.speaks_http2 || self.peer.is_some()
+        self.hint.is_some() || self.speaks_http2 || self.peer.is_some() || self.health.is_known()
     }
 
     /// Takes the oldest waiter that an empty connection does for.
