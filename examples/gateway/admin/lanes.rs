@@ -17,7 +17,7 @@ const OPEN: usize = 64;
 /// Exchanges that follow each other within this time are one bar, which a screen could not show apart,
 const GAP: Micros = 30_000;
 /// until the bar is this long.
-const SPAN: Micros = 250_000;
+const SPAN: Micros = 500_000;
 /// A lane that is still open makes room for a new connection after so long without an exchange.
 const QUIET: Micros = 10_000_000;
 
