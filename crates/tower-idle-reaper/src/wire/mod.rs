@@ -4,10 +4,15 @@
 //! which clock runs. It decides nothing about a message: the engine is the only parser that counts,
 //! and it refuses what is malformed.
 
+use std::sync::LazyLock;
+
+use memchr::memmem;
+
 use crate::shared::Body;
 
 /// The client preface of HTTP/2 (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEAD_END: &[u8] = b"\r\n\r\n";
 const FRAME_HEAD: u8 = 9;
 const SETTINGS: u8 = 4;
 
@@ -350,10 +355,13 @@ impl Wire {
 }
 
 /// The common case, told without looking at every byte: a request that by its method should have no
-/// body, and that ends with its head.
+/// body, and that ends with its head. Several requests are none, although they may end like one.
 #[inline]
 fn is_whole_head_without_body(bytes: &[u8]) -> bool {
-    matches!(bytes.first(), Some(b'G' | b'H' | b'O' | b'D')) && bytes.ends_with(b"\r\n\r\n")
+    static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(HEAD_END));
+    matches!(bytes.first(), Some(b'G' | b'H' | b'O' | b'D'))
+        && bytes.ends_with(HEAD_END)
+        && END.find(bytes) == Some(bytes.len() - HEAD_END.len())
 }
 
 #[cfg(test)]

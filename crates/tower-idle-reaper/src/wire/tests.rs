@@ -126,6 +126,21 @@ fn a_body_behind_a_head_that_was_not_looked_into_is_told() {
     assert!(!wire.in_body(), "no head is waiting for it");
 }
 
+#[test]
+fn several_requests_at_once_are_looked_into() {
+    let mut wire = Wire::new();
+    wire.feed(
+        b"GET /a HTTP/1.1\r\n\r\nPOST /b HTTP/1.1\r\nContent-Length: 2\r\n\r\nhiGET /c HTTP/1.1\r\n\r\n",
+    );
+    assert!(!wire.has_unread_head(), "the body of the second is here");
+    wire.expect_body(Body::Length(2));
+    assert!(!wire.in_body() && !wire.in_head());
+
+    let mut wire = Wire::new();
+    wire.feed(b"GET /a HTTP/1.1\r\n\r\nPUT /b HTTP/1.1\r\nContent-Length: 2\r\n\r\n");
+    assert!(wire.in_body(), "the body of the second is to come");
+}
+
 proptest::proptest! {
     #[test]
     fn no_input_makes_it_panic_or_stop(chunks: Vec<Vec<u8>>) {
