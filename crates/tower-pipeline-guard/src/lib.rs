@@ -111,6 +111,21 @@
 //! ends, is in the docs of [`client`]. The encoder and the strict decoder under it are in [`h1`], without
 //! IO. [`EchoGuardLayer`] compares a request id, on this connection or on any other.
 //!
+//! # What it costs, and what it gives
+//!
+//! Without pipelined requests: one look at the bytes for the end of the head, one at the fields, and a
+//! copy of the head; no system call, and no allocation for each request. On one connection with small
+//! responses, one core for the server (`benches/pipeline.rs`):
+//!
+//! | requests at once | 1 | 4 | 16 | 64 | 256 |
+//! |---|---|---|---|---|---|
+//! | throughput, to stock hyper's | 0.96 | 2.3 | 4.4 | 5.9 | 6.0 |
+//! | CPU for each request, µs (stock hyper) | 4.1 (3.9) | 1.5 (2.9) | 0.86 (2.6) | 0.68 (2.5) | 0.63 (2.2) |
+//!
+//! Memory stays as it is, also while a client asks for much and reads nothing. Eight pipelined requests
+//! whose handlers take 100 ms each are answered in 102 ms with [`Pipeline::parallel`], in 820 to 850 ms
+//! without.
+//!
 //! # Why not hyper's `pipeline_flush`
 //!
 //! hyper's `http1::Builder::pipeline_flush` also joins responses, by not flushing while any byte is left
