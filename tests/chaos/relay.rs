@@ -126,12 +126,15 @@ async fn relay(state: &State, n: u64, mut gateway: TcpStream) {
         rng: Rng::new(rng.draw(), 0),
         faulty: !calm && rng.percent(faulty),
     };
-    let (requests, responses) = (direction(40), direction(60));
-    let life = if !calm && (state.mortal || rng.percent(20)) {
-        Duration::from_millis(rng.size(800))
-    } else {
-        Duration::from_secs(3600)
-    };
+    // A fault befalls everything that a connection carries at the time.
+    let (up, down) = if state.mortal { (20, 30) } else { (40, 60) };
+    let (requests, responses) = (direction(up), direction(down));
+    let life = Duration::from_millis(match state.mortal {
+        _ if calm => 3_600_000,
+        true => rng.range(200, 2000),
+        false if rng.percent(20) => rng.size(800),
+        false => 3_600_000,
+    });
     let end = {
         let (mut from_gateway, mut to_gateway) = gateway.split();
         let (mut from_upstream, mut to_upstream) = upstream.split();
