@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use axum::body::Body as ProxyBody;
 use bytes::Bytes;
-use http::header::{HOST, UPGRADE, VIA};
+use http::header::{HOST, UPGRADE};
 use http::uri::{Authority, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tower::{Layer, ServiceExt};
-use tower_conn_core::options::list_members;
 use tower_conn_pool::{Origin, Pool, PoolError, PoolErrorKind, connector};
 use tower_idempotent_retry::{ReplayBody, Retry, RetryError, RetryLayer};
 
@@ -27,14 +26,13 @@ pub(crate) struct Forward<B> {
     client: Retry<Pool<HttpConnector, ReplayBody<B>>>,
     ports: Ports,
     connect_timeout: Limit,
-    pseudonym: String,
 }
 
 impl<B> Forward<B>
 where
     B: Body<Data = Bytes, Error: Into<BoxError>> + Send + Unpin + 'static,
 {
-    pub(crate) fn new(args: &Args, pseudonym: String) -> Arc<Self> {
+    pub(crate) fn new(args: &Args) -> Arc<Self> {
         let pool = Pool::builder()
             .max_per_origin(args.origin_connections)
             .idle_timeout(args.origin_idle_timeout.0)
@@ -49,17 +47,10 @@ where
             client: retry.layer(pool),
             ports: args.connect_ports.clone(),
             connect_timeout: args.connect_timeout,
-            pseudonym,
         })
     }
 
     pub(crate) async fn call(&self, request: Request<B>) -> Response<ProxyBody> {
-        if is_own(request.headers(), &self.pseudonym) {
-            return plain(
-                StatusCode::LOOP_DETECTED,
-                "this request has been through this proxy before",
-            );
-        }
         if request.method() == Method::CONNECT {
             return self.connect(request).await;
         }
@@ -135,20 +126,6 @@ where
             Err(error) => failed(&origin, &*error),
         }
     }
-}
-
-/// Whether the request has been through this proxy before: `Via` names it twice, once for this time
-/// (RFC 9110 section 7.6.3).
-fn is_own(headers: &HeaderMap, pseudonym: &str) -> bool {
-    let names_this = |entry: &&[u8]| {
-        // The protocol, then who received it, then perhaps a comment.
-        let words = entry.split(u8::is_ascii_whitespace);
-        words
-            .filter(|word| !word.is_empty())
-            .nth(1)
-            .is_some_and(|name| name.eq_ignore_ascii_case(pseudonym.as_bytes()))
-    };
-    list_members(headers, &VIA).filter(names_this).count() > 1
 }
 
 /// The host and the port of a CONNECT request, which has no default for the latter.

@@ -10,7 +10,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tower::ServiceBuilder;
-use tower_hop_by_hop::{HopByHopLayer, MaxForwardsLayer, ViaLayer};
+use tower_hop_by_hop::{HopByHopLayer, LoopGuardLayer, MaxForwardsLayer, ViaEntry, ViaLayer};
 use tower_idle_reaper::{Capacity, Drain, IdleReaper, Policy, ReapLayer, ReapedListener};
 use tower_keep_alive::{KeepAliveLayer, Role};
 use tower_pipeline_guard::Pipeline;
@@ -32,14 +32,16 @@ pub(crate) async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let reaper = IdleReaper::new(policy(args)?);
-    let pseudonym = args.pseudonym();
-    // A proxy adds itself in both directions (RFC 9110 section 7.6.3).
-    let via = ViaLayer::new(&pseudonym)?.responses(true);
+    // A proxy adds itself in both directions, and knows a request that it has sent by itself (RFC 9110
+    // section 7.6.3).
+    let hop = ViaEntry::new(&args.pseudonym())?;
+    let via = ViaLayer::from(hop.clone()).responses(true);
+    let loops = LoopGuardLayer::from(hop);
     let keep_alive = KeepAliveLayer::new()
         .role(Role::Proxy)
         .idle_timeout(args.idle_timeout.0);
     let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
-    let forward = Forward::new(args, pseudonym);
+    let forward = Forward::new(args);
 
     let mut builder = auto::Builder::new(TokioExecutor::new());
     // The head has its own clock in the reaper; hyper's would also run while a connection idles.
@@ -63,6 +65,7 @@ pub(crate) async fn serve(
             .layer(keep_alive.clone())
             .layer(MaxForwardsLayer::new())
             .layer(HopByHopLayer::forward_proxy())
+            .layer(loops.clone())
             .layer(via.clone())
             .service_fn(move |request| {
                 let forward = Arc::clone(&forward);
