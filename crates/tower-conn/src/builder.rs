@@ -5,8 +5,8 @@ use tower::ServiceBuilder;
 use tower_conn_core::Connection;
 #[cfg(feature = "hop-by-hop")]
 use tower_hop_by_hop::{
-    HopByHopLayer, MaxForwardsLayer, Policy, StripRequestLayer, StripResponseLayer, ViaEntry,
-    ViaLayer,
+    HopByHopLayer, LoopGuardLayer, MaxForwardsLayer, Policy, StripRequestLayer, StripResponseLayer,
+    ViaEntry, ViaLayer,
 };
 #[cfg(feature = "idempotent-retry")]
 use tower_idempotent_retry::{IdempotencyKeyLayer, RetryLayer};
@@ -111,6 +111,11 @@ layers! {
     /// Strips responses only, as around a client; see [`StripResponseLayer::new`].
     #[cfg(feature = "hop-by-hop")]
     strip_responses(policy: Policy) -> StripResponseLayer = StripResponseLayer::new(policy);
+
+    /// Answers 508 to what has been here before, by `Via`; see [`LoopGuardLayer`]. Goes outside of
+    /// [`via`](Self::via).
+    #[cfg(feature = "hop-by-hop")]
+    loop_guard(entry: ViaEntry) -> LoopGuardLayer = LoopGuardLayer::from(entry);
 
     /// Adds this hop to the `Via` of requests; see [`ViaLayer`].
     #[cfg(feature = "hop-by-hop")]

@@ -66,6 +66,7 @@
 //! | `KeepAliveLayer` | reads and writes `Connection` and `Keep-Alive` of *this* connection, before they are stripped on the way in and after they are on the way out |
 //! | `MaxForwardsLayer` | answers what ends here, with the request as it came |
 //! | `HopByHopLayer` | removes what belongs to the client's hop |
+//! | `LoopGuardLayer` | knows by `Via` what has been here before, so it looks before this hop is added |
 //! | `ViaLayer`, and fields of your own | strip first, then add: what is added inside cannot be named, and so deleted, by a client |
 //! | handler, or a client to the next hop | |
 //!

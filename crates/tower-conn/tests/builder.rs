@@ -73,6 +73,19 @@ async fn via_adds_the_hop() {
 }
 
 #[tokio::test]
+async fn a_loop_is_detected_by_via() {
+    let service = ServiceBuilder::new()
+        .loop_guard(ViaEntry::new("edge").expect("a name"))
+        .service_fn(reflect);
+    for (via, status) in [("1.1 other", 200), ("1.1 edge, 1.1 other", 508)] {
+        let request = Request::builder().header("via", via).body(Body::new());
+        let request = request.expect("a request");
+        let response = service.clone().oneshot(request).await.expect("infallible");
+        assert_eq!(response.status(), status);
+    }
+}
+
+#[tokio::test]
 async fn max_forwards_answers_at_zero() {
     let service = ServiceBuilder::new().max_forwards().service_fn(reflect);
     let request = Request::builder()
