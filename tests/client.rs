@@ -85,7 +85,7 @@ async fn requests_share_a_connection_and_the_table_says_so() {
     assert_eq!(run.column("lookup"), ["-", "-", "-"], "an address");
     assert_ne!(run.column("connect")[0], "-");
     assert_eq!(run.column("connect")[1..], ["-", "-"]);
-    let expected = "1 opened, 2 requests on a used one";
+    let expected = "1 opened, 2 of the requests on a used one";
     assert_eq!(run.summary("connections"), expected);
     assert_eq!(run.summary("announced"), "timeout=5; kept 3.0 s");
     assert_eq!(run.stderr(), "", "no progress where nobody looks");

@@ -124,7 +124,10 @@ pub(crate) fn summary(
     line("attempts", attempts(outcomes));
     line(
         "connections",
-        format!("{} opened, {reused} requests on a used one", counts.opened),
+        format!(
+            "{} opened, {reused} of the requests on a used one",
+            counts.opened
+        ),
     );
     if !counts.closed.is_empty() {
         line("closed", list(&counts.closed));
@@ -144,14 +147,14 @@ pub(crate) fn summary(
         .collect();
     heads.sort_unstable();
     let mut time = format!("{:.2} s", elapsed.as_secs_f64());
-    if let (Some(last), median) = (heads.last(), heads.get(heads.len() / 2)) {
-        let tail = heads[(heads.len() - 1) * 95 / 100];
+    if let Some(longest) = heads.last() {
+        let rank = |percent: usize| heads[(heads.len() * percent).div_ceil(100) - 1];
         let _ = write!(
             time,
             "; to the response head: median {} ms, 95 % {} ms, longest {} ms",
-            millis(*median.unwrap_or(last)),
-            millis(tail),
-            millis(*last)
+            millis(rank(50)),
+            millis(rank(95)),
+            millis(*longest)
         );
     }
     line("time", time);
