@@ -215,7 +215,7 @@
 //!
 //! # Under `axum::serve`
 //!
-//! Everything but GOAWAY works around an unmodified `axum::serve` 0.8 (features `axum`, `idle-reaper`,
+//! Limits, drains and persistence work around an unmodified `axum::serve` 0.8 (features `axum`, `idle-reaper`,
 //! `keep-alive`). The listener brings the limits, the connect info brings the handle to the layers:
 //!
 #![cfg_attr(
@@ -279,7 +279,7 @@
 //! | Name | Description | Default? |
 //! |---|---|---|
 //! | `util` | `ServiceBuilderExt`, the layers as methods of `tower::ServiceBuilder` | No |
-//! | `axum` | Listeners and connect info for `axum::serve` | No |
+//! | `axum` | Listeners and connect info for `axum::serve`; `Router` in the module `serve` | No |
 //! | `hyper` | Connections of hyper can be watched by the reaper; evidence from its errors | No |
 //! | `hyper-util` | The same for hyper-util's `auto` connections and legacy client | No |
 //! | `h2` | Evidence from HTTP/2 errors | No |
