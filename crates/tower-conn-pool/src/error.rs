@@ -43,7 +43,8 @@ pub enum PoolErrorKind {
     /// As many requests wait as may.
     QueueFull,
     /// Too many local ports are in use or in TIME_WAIT towards this destination to open another
-    /// connection, and there is none to wait for.
+    /// connection, and there is none to wait for; or the system said so (EADDRNOTAVAIL, which it also says
+    /// if the connector was told to connect from an address that this machine does not have).
     PortsExhausted,
     /// The request cannot be sent on a pipelined connection, or its body failed there; the source says
     /// why.

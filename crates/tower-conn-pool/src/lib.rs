@@ -72,6 +72,42 @@
 //! # }
 //! ```
 //!
+//! # https
+//!
+//! A connector of hyper-rustls, over the TCP connector that is told to take https URIs:
+//!
+//! ```
+//! # use bytes::Bytes;
+//! # use http::Request;
+//! # use http_body_util::{BodyExt, Full};
+//! # use rustls::RootCertStore;
+//! # use tower::ServiceExt;
+//! # use tower_conn_testkit::peer::ScriptedPeer;
+//! use hyper_rustls::HttpsConnectorBuilder;
+//! use rustls::ClientConfig;
+//! use tower_conn_pool::{Pool, connector};
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() {
+//! # let server = ScriptedPeer::start(|mut exchange| async move { exchange.ok("hi").await.unwrap() }).await;
+//! # let roots = RootCertStore::empty();
+//! let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+//! let mut tcp = connector();
+//! tcp.enforce_http(false);
+//! // HTTP/2 where ALPN chooses it.
+//! let https = HttpsConnectorBuilder::new()
+//!     .with_tls_config(tls)
+//!     .https_or_http()
+//!     .enable_all_versions()
+//!     .wrap_connector(tcp);
+//! let pool: Pool<_, Full<Bytes>> = Pool::new(https);
+//!
+//! // The same pool takes http and https.
+//! let request = Request::get(server.uri("/")).body(Full::default()).unwrap();
+//! let response = pool.clone().oneshot(request).await.unwrap();
+//! assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "hi");
+//! # }
+//! ```
+//!
 //! # Defaults
 //!
 //! 64 connections to an origin and 512 in all: few enough for a server to bear (RFC 9112 section 9.4)
@@ -94,7 +130,27 @@
 //! The legacy client has no limit of connections and no queue, does not read `Keep-Alive`, and hands
 //! up neither reuse nor idle time. Where a server announces one second and its close takes 20 ms to
 //! arrive, the legacy client loses about half of the GETs sent around that second and this pool none
-//! (`tests/stale.rs`). The parts in `hyper_util::client::pool` are not used: `Cache` has no time, no
+//! (`tests/stale.rs`: 0 of 60, and 24 to 33 of 60).
+//!
+//! A request that is handed to hyper at the very moment at which its connection ends can stay in hyper's
+//! channel for as long as a sender of that channel lives; the legacy client keeps one until the response
+//! comes, so that about one request in ten thousand of such a race is never answered. Here the sender goes
+//! with the connection, and the request comes back unwritten.
+//!
+//! On loopback, in one run of `benches/pool.rs` on two cores busy with other work, the median of seven
+//! rounds:
+//!
+//! | Requests at once | CPU us each, pool | legacy | Requests a second, pool | legacy |
+//! |---|---|---|---|---|
+//! | 1 | 7.4 | 7.6 | 26 600 | 25 100 |
+//! | 32 | 10.8 | 11.5 | 29 700 | 25 400 |
+//! | 256, the pool on 64 connections | 9.2 | 14.2 | 30 000 | 13 900 |
+//!
+//! In instructions on one thread, which other work does not disturb: 28 200 against 28 700, 24 600 against
+//! 28 400, and 28 600 against 28 500, the hand-over from task to task in the queue included. An idle
+//! connection takes about 20 KiB with either, nearly all of it hyper's.
+//!
+//! The parts in `hyper_util::client::pool` are not used: `Cache` has no time, no
 //! count, no fair queue across origins and no way to learn that a connection became idle, and its
 //! `Cached` returns a connection when it is dropped, which for HTTP/1.1 is before its response is
 //! read. What would be left of them is a `Vec`.
@@ -107,6 +163,8 @@
 //! - A TLS transport cannot be looked at from outside: before reuse after a pause the runtime polls
 //!   once, and what only the kernel knows by then can still be lost, as an
 //!   [`Ambiguous`](Delivery::Ambiguous) error.
+//! - A cold burst waits for its turn: of 200 requests of 2 ms each, the last one is answered after 120 ms
+//!   with six connections and after 16 ms with 64; without a limit it is 15.
 //! - The transport of an upgraded connection is the pool's own wrapper: `Upgraded::downcast` to the
 //!   connector's type fails.
 

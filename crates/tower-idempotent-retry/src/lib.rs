@@ -113,7 +113,9 @@
 //! How often the race is lost differs from run to run (from 5 to 16 per cent of the requests on a busy machine of two
 //! cores); that no GET fails and no POST is executed twice does not. A plain POST is as exposed with the layer as without.
 //! In some of the runs one request was never answered, with the bare client too, so give requests a time: an
-//! [`attempt_timeout`](RetryLayer::attempt_timeout) was set.
+//! [`attempt_timeout`](RetryLayer::attempt_timeout) was set. The cause is below hyper: what is sent on a channel of tokio at the
+//! moment its receiver is dropped may be neither received nor dropped while a sender lives (1 of 20 000 tries that do
+//! nothing else), and hyper-util's client keeps hyper's sender until the response comes. tower-conn-pool does not.
 //!
 //! # Differences from alternatives
 //!
