@@ -169,9 +169,9 @@ def at_32(client):
 ROWS = [
     Row("hop_by_hop", "strip a browser's 12-field request", "{ours}, {allocations}",
         "{names} to remove nine fixed names",
-        ours=Time("hop_by_hop/browser/strip_request"),
-        allocations=Allocations(r"^hop_by_hop/browser: allocations: strip_request "),
-        names=Time("hop_by_hop/browser/nine_names")),
+        ours=Time("hop_by_hop/keep_alive/strip_request"),
+        allocations=Allocations(r"^hop_by_hop/keep_alive: allocations: strip_request "),
+        names=Time("hop_by_hop/keep_alive/nine_names")),
     Row("hop_by_hop", "strip a gRPC request of HTTP/2", "{ours}, {allocations}",
         "{names} to remove nine fixed names",
         ours=Time("hop_by_hop/http2_grpc/strip_request"),
@@ -179,9 +179,9 @@ ROWS = [
         names=Time("hop_by_hop/http2_grpc/nine_names")),
     Row("hop_by_hop", "hop-by-hop layer around a service", "{ours}",
         "{bare} without", "{peer} with the layer of axum-reverse-proxy",
-        ours=Time("hop_by_hop/browser/layer"),
-        bare=Time("hop_by_hop/browser/no_layer"),
-        peer=Time("hop_by_hop/browser/layer_axum_reverse_proxy")),
+        ours=Time("hop_by_hop/keep_alive/layer"),
+        bare=Time("hop_by_hop/keep_alive/no_layer"),
+        peer=Time("hop_by_hop/keep_alive/layer_axum_reverse_proxy")),
     Row("keep_alive", "keep-alive layer, nothing announced", "{ours}, {allocations}", "{bare} without",
         ours=Time("keep_alive/silent/layer"),
         allocations=Allocations(r"^keep_alive/silent: allocations: .*layer \+"),
@@ -236,7 +236,7 @@ class Results:
 
 def run_bench(name, group, quick):
     results = Results()
-    command = ["cargo", "bench", "-q", "--bench", group.bench, "--"]
+    command = ["cargo", "bench", "-q", *(("--profile", "dev") if quick else ()), "--bench", group.bench, "--"]
     with tempfile.TemporaryDirectory() as home:
         if group.criterion:
             ids = sorted(figure.id for row in ROWS if row.group == name for figure in row.figures.values()
@@ -262,7 +262,8 @@ def run_bench(name, group, quick):
 def run_proxies(further, quick):
     results = Results()
     profile = "debug" if quick else "release"
-    command = ["cargo", "build", "-q", *(() if quick else ("--release",)), "--example", "gateway", "--example", "bare_proxy"]
+    command = ["cargo", "build", "-q", "--example", "gateway", "--example", "bare_proxy"]
+    command += () if quick else ("--release",)
     print(f"==> {shlex.join(command)}, then CPU time per request", file=sys.stderr)
     if subprocess.run(command, cwd=ROOT).returncode != 0:
         raise Missing(f"{shlex.join(command)} has failed")
@@ -328,7 +329,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", type=lambda text: text.split(","), default=list(GROUPS), metavar="GROUP,GROUP",
                         help="of " + ", ".join(GROUPS))
-    parser.add_argument("--quick", action="store_true", help="everything once; writes nothing, fails if a figure is missing")
+    parser.add_argument("--quick", action="store_true",
+                        help="everything once, with debug builds; writes nothing, fails if a figure is missing")
     parser.add_argument("--peer", type=proxies.peer, action="append", default=[], metavar="NAME=COMMAND",
                         help="a further proxy, such as pingora=PATH; see peers/proxies.py")
     given = parser.parse_args()

@@ -6,28 +6,20 @@ use crate::args::Strategy;
 use crate::record::Load;
 use crate::time_wait::TimeWait;
 
+const COLUMNS: [[&str; 2]; 8] = [
+    ["total", "ms"],
+    ["first", "object"],
+    ["handshakes", "%"],
+    ["slow start", "%"],
+    ["round trips", "%"],
+    ["transfer", "%"],
+    ["conns", ""],
+    ["TIME_WAIT", "browser, server"],
+];
+
 pub(crate) fn heading() -> String {
-    format!(
-        "{:<20} {:>9} {:>9} {:>11} {:>11} {:>11} {:>9} {:>6} {:>18}\n{:<20} {:>9} {:>9} {:>11} {:>11} {:>11} {:>9} {:>6} {:>18}",
-        "",
-        "total",
-        "first",
-        "handshakes",
-        "slow start",
-        "round trips",
-        "transfer",
-        "conns",
-        "TIME_WAIT",
-        "",
-        "ms",
-        "object",
-        "%",
-        "%",
-        "%",
-        "%",
-        "",
-        "browser, server",
-    )
+    let line = |at: usize| aligned("", COLUMNS.map(|column| column[at].to_owned()));
+    format!("{}\n{}", line(0), line(1))
 }
 
 pub(crate) fn row(strategy: Strategy, load: &Load, time_wait: Option<TimeWait>) -> String {
@@ -37,17 +29,24 @@ pub(crate) fn row(strategy: Strategy, load: &Load, time_wait: Option<TimeWait>) 
         || "unknown".to_owned(),
         |held| format!("{}, {}", held.browser, held.server),
     );
-    format!(
-        "{:<20} {:>9} {:>9} {:>11} {:>11} {:>11} {:>9} {:>6} {held:>18}",
-        strategy.name(),
+    let columns = [
         ms(load.total()),
         ms(load.first_object()),
         percent(shares.handshakes),
         percent(shares.slow_start),
         percent(shares.round_trips),
         percent(shares.transfer),
-        load.connections.len(),
-    )
+        load.connections.len().to_string(),
+        held,
+    ];
+    aligned(strategy.name(), columns)
+}
+
+fn aligned(name: &str, columns: [String; 8]) -> String {
+    const WIDTHS: [usize; 8] = [8, 8, 12, 12, 13, 10, 7, 17];
+    let cells = columns.iter().zip(WIDTHS);
+    let cells = cells.map(|(column, width)| format!("{column:>width$}"));
+    format!("{name:<19}{}", cells.collect::<String>())
 }
 
 fn ms(time: Duration) -> String {
