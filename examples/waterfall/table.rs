@@ -18,7 +18,7 @@ const COLUMNS: [[&str; 2]; 8] = [
 ];
 
 pub(crate) fn heading() -> String {
-    let line = |at: usize| aligned("", COLUMNS.map(|column| column[at].to_owned()));
+    let line = |at: usize| aligned("", &COLUMNS.map(|column| column[at].to_owned()));
     format!("{}\n{}", line(0), line(1))
 }
 
@@ -39,10 +39,10 @@ pub(crate) fn row(strategy: Strategy, load: &Load, time_wait: Option<TimeWait>) 
         load.connections.len().to_string(),
         held,
     ];
-    aligned(strategy.name(), columns)
+    aligned(strategy.name(), &columns)
 }
 
-fn aligned(name: &str, columns: [String; 8]) -> String {
+fn aligned(name: &str, columns: &[String; 8]) -> String {
     const WIDTHS: [usize; 8] = [8, 8, 12, 12, 13, 10, 7, 17];
     let cells = columns.iter().zip(WIDTHS);
     let cells = cells.map(|(column, width)| format!("{column:>width$}"));
