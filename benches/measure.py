@@ -189,8 +189,9 @@ ROWS = [
     Row("pipeline_guard", "pipeline guard, a request in memory that is not pipelined", "{ours}", "{bare} without",
         ours=Time("pipeline_guard/guard"),
         bare=Time("pipeline_guard/bare")),
-    Row("reaper", "an exchange under the reaper's transport", "{ours}", "{bare} to begin and end an exchange",
+    Row("reaper", "an exchange under the reaper's transport", "{ours}, {allocations}", "{bare} to begin and end an exchange",
         ours=Time("exchange/transport and exchange, reaped"),
+        allocations=Allocations("^exchange: allocations: transport and exchange, reaped "),
         bare=Time("exchange/exchange alone")),
     Row("reaper", "hyper HTTP/1 exchange in memory, reaped", "{ours}",
         "{bare} plain", "{timer} with hyper's head timer",
@@ -290,7 +291,7 @@ def line(row, results):
             baselines.append(row.text(text, results))
         except Missing as missing:
             print(f"left out of {row.what!r}: {missing}", file=sys.stderr)
-    return f"| {row.what} | {ours} | {', '.join(baselines)} |"
+    return f"| {row.what} | {ours} | {', '.join(baselines)} |".replace("|  |", "| |")
 
 
 def table(lines):
@@ -320,7 +321,7 @@ def present(between):
     for text in between.splitlines():
         cells = [cell.strip() for cell in text.strip().strip("|").split("|")]
         if len(cells) == 4 and cells[0] != "what" and not set(cells[0]) <= {"-"}:
-            rows[cells[0]] = f"| {' | '.join(cells[:3])} |"
+            rows[cells[0]] = f"| {' | '.join(cells[:3])} |".replace("|  |", "| |")
     return rows
 
 

@@ -95,6 +95,10 @@ fn exchange(c: &mut Criterion) {
     let mut reaped = reaper.wrap(Endless, None);
     let connection = reaped.connection().clone();
     group.bench_function("transport, reaped", |b| b.iter(|| turn(&mut reaped, || ())));
+    let mut whole = || turn(&mut reaped, || drop(black_box(connection.begin())));
+    whole();
+    let allocations = allocation_counter::measure(whole).count_total;
+    println!("exchange: allocations: transport and exchange, reaped {allocations}");
     group.bench_function("transport and exchange, reaped", |b| {
         b.iter(|| turn(&mut reaped, || drop(black_box(connection.begin()))));
     });

