@@ -190,3 +190,38 @@ async fn a_close_waits_for_a_response_that_the_client_still_takes() {
         assert_eq!(server.ended(), [(CloseReason::MaxAge, 1)], "{engine:?}");
     }
 }
+
+/// The body that has not arrived yet belongs to another request than those that are answered.
+#[tokio::test(start_paused = true)]
+async fn a_pipelined_body_does_not_close_after_the_requests_before_it() {
+    for engine in Engine::HTTP1 {
+        let server = Server::new(engine, Policy::safe());
+        let mut client = server.connect();
+        let post = "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+        let burst = [&get("/")[..], post.as_bytes(), post.as_bytes()].concat();
+        let (most, rest) = burst.split_at(burst.len() - 2);
+        client.send(most).await.unwrap();
+        for method in ["GET", "POST"] {
+            let answer = client.read_response(method).await.unwrap();
+            assert_eq!(answer.status, 200, "{engine:?}");
+            assert!(answer.tokens("connection").is_empty(), "{engine:?}");
+        }
+        client.send(rest).await.unwrap();
+        let answer = client.read_response("POST").await.unwrap();
+        assert!(answer.tokens("connection").is_empty(), "{engine:?}");
+
+        // Nor is it waited for once it is here, behind a request without one, in one piece.
+        let chunked =
+            "POST /upload HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        client
+            .send([&get("/")[..], chunked.as_bytes()].concat())
+            .await
+            .unwrap();
+        client.read_response("GET").await.unwrap();
+        client.read_response("POST").await.unwrap();
+        tokio::time::sleep(secs(60)).await;
+        client.send(get("/")).await.unwrap();
+        let answer = client.read_response("GET").await.unwrap();
+        assert!(answer.tokens("connection").is_empty(), "{engine:?}");
+    }
+}

@@ -132,6 +132,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         }
         let was_in_body = self.wire.in_body();
         let began = self.wire.feed(bytes);
+        self.shared().set_heads(self.wire.heads());
         if self.wire.has_unread_head() {
             let _ = self.shared().take_body();
         }
@@ -170,6 +171,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             return None;
         }
         self.shared().count_in(bytes.len());
+        self.shared().set_heads(self.wire.heads());
         self.last_read = LastRead::Head;
         self.begun = self.connection.exchanges_begun();
         Some(self.connection.head_delivered())

@@ -37,6 +37,9 @@ pub(crate) const SEALED: u32 = 1 << 8;
 /// More of a request body is to come.
 pub(crate) const IN_BODY: u32 = 1 << 9;
 
+/// One head, counted above the bytes.
+const ONE_HEAD: u64 = 1 << 48;
+
 /// One of those who keep the connection open, counted above the flags.
 const KEPT: u32 = 1 << 12;
 
@@ -146,7 +149,22 @@ impl<'a> Shared<'a> {
 
     #[inline]
     pub(crate) fn bytes_in(&self) -> u64 {
-        self.state.bytes_in.load(Ordering::Relaxed)
+        self.state.bytes_in.load(Ordering::Relaxed) & (ONE_HEAD - 1)
+    }
+
+    /// That many heads have come, modulo 2^16.
+    #[inline]
+    pub(crate) fn set_heads(&self, heads: u16) {
+        let counts = self.bytes_in() | (u64::from(heads) * ONE_HEAD);
+        self.state.bytes_in.store(counts, Ordering::Relaxed);
+    }
+
+    /// Whether no head has come behind that of the exchange of this connection: whether it is the one
+    /// whose body is to come, if there is one. Clients may pipeline.
+    pub(crate) fn is_last_head(&self, connection: &Connection) -> bool {
+        let heads = self.state.bytes_in.load(Ordering::Relaxed) / ONE_HEAD;
+        let number = connection.exchange_number();
+        number.is_none_or(|number| u64::from(number.get() as u16) == heads)
     }
 
     /// A request body of this length, if it is known, follows.

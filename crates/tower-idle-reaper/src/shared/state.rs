@@ -23,6 +23,7 @@ pub(crate) struct State {
     pub(super) phase_mark: AtomicU64,
     /// `bytes_out` when the peer began to hold bytes up.
     pub(super) blocked_mark: AtomicU64,
+    /// How many bytes, and from bit 48 how many heads, have come.
     pub(super) bytes_in: AtomicU64,
     pub(super) bytes_out: AtomicU64,
 }

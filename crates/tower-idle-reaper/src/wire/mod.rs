@@ -71,6 +71,8 @@ pub(crate) struct Wire {
     count: u64,
     at: At,
     fresh: bool,
+    /// How many heads have ended, modulo 2^16.
+    heads: u16,
     /// The last head ended with the bytes that were delivered, and was not looked into.
     unread_head: bool,
     chunked: bool,
@@ -82,6 +84,7 @@ impl Wire {
             count: 0,
             at: At::Boundary,
             fresh: true,
+            heads: 0,
             unread_head: false,
             chunked: false,
         }
@@ -141,6 +144,11 @@ impl Wire {
         )
     }
 
+    /// How many heads have ended, modulo 2^16: the number of the request whose body is to come.
+    pub(crate) const fn heads(&self) -> u16 {
+        self.heads
+    }
+
     /// Whether the last head was not looked into, so that a body has to be told with
     /// [`expect_body`](Self::expect_body).
     #[inline]
@@ -168,6 +176,7 @@ impl Wire {
         if whole {
             self.fresh = false;
             self.unread_head = true;
+            self.heads = self.heads.wrapping_add(1);
         }
         whole
     }
@@ -343,6 +352,7 @@ impl Wire {
     }
 
     const fn head_ended(&mut self) {
+        self.heads = self.heads.wrapping_add(1);
         self.at = if self.chunked {
             self.count = 0;
             At::ChunkSize

@@ -171,3 +171,39 @@ proptest::proptest! {
         proptest::prop_assert!(!wire.in_head() && !wire.in_body());
     }
 }
+
+#[test]
+fn heads_are_counted_wherever_they_are_cut() {
+    let post = b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc";
+    let chunked = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    for (input, heads) in [
+        ([GET, GET].concat(), 2),
+        ([GET, &post[..], GET].concat(), 3),
+        ([GET, &chunked[..]].concat(), 2),
+        ([&post[..], chunked, post].concat(), 3),
+    ] {
+        for cut in 1..input.len() {
+            let mut wire = Wire::new();
+            wire.feed(&input[..cut]);
+            wire.feed(&input[cut..]);
+            assert_eq!(wire.heads(), heads, "cut at {cut}");
+            assert!(!wire.in_body() && !wire.in_head(), "cut at {cut}: {wire:?}");
+        }
+    }
+}
+
+#[test]
+fn only_one_head_can_go_unread() {
+    for filler in 0..9 {
+        let head = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(filler));
+        let chunked = b"PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+        let mut wire = Wire::new();
+        wire.feed(head.as_bytes());
+        assert!(wire.has_unread_head());
+        for more in [head.as_bytes(), chunked, b"\r\n\r\n"] {
+            let mut wire = Wire::new();
+            wire.feed(&[head.as_bytes(), more].concat());
+            assert!(!wire.has_unread_head(), "{filler}");
+        }
+    }
+}
