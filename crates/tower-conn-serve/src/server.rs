@@ -139,7 +139,8 @@ impl<E, K> Server<E, K> {
     /// `Request<tower_pipeline_guard::RequestBody<Incoming>>`.
     #[cfg(feature = "pipeline")]
     pub fn pipeline(self, pipeline: tower_pipeline_guard::Pipeline) -> Server<E, crate::Pipelined> {
-        self.replace(|establish, _| (establish, crate::Pipelined(pipeline)))
+        let observer = None;
+        self.replace(|establish, _| (establish, crate::Pipelined { pipeline, observer }))
     }
 
     fn replace<E2, K2>(self, f: impl FnOnce(E, K) -> (E2, K2)) -> Server<E2, K2> {
@@ -181,6 +182,18 @@ impl<E, K> Server<E, K> {
             park_after: self.park_after,
             stack: self.stack.clone(),
         }
+    }
+}
+
+#[cfg(feature = "pipeline")]
+impl<E> Server<E, crate::Pipelined> {
+    /// Has this told of the pipelined requests that run ahead of their turn.
+    pub fn on_ahead<O>(mut self, observer: O) -> Self
+    where
+        O: tower_pipeline_guard::OnAhead + Send + Sync + 'static,
+    {
+        self.stack.observer = Some(Arc::new(observer));
+        self
     }
 }
 

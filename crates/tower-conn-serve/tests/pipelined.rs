@@ -6,6 +6,7 @@ mod support;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::h2::{self, H2Client};
 use support::*;
@@ -13,7 +14,7 @@ use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use tower_conn_serve::{Handle, Server, Shared};
 use tower_conn_testkit::raw::RawStream;
-use tower_pipeline_guard::Pipeline;
+use tower_pipeline_guard::{AheadEvent, OnAhead, Pipeline};
 
 struct Pipelining {
     handle: Handle,
@@ -22,12 +23,17 @@ struct Pipelining {
 
 impl Pipelining {
     fn new() -> Self {
+        Self::telling(())
+    }
+
+    fn telling(observer: impl OnAhead + Send + Sync + 'static) -> Self {
         let (sender, listener) = PipeListener::new();
         let service = tower::service_fn(|request| handle(request, Arc::default()));
         let parallel = NonZeroUsize::new(8).expect("not zero");
         let serve = Server::new()
             .park_after(secs(1))
             .pipeline(Pipeline::new().parallel(parallel).half_close(true))
+            .on_ahead(observer)
             .serve(listener, Shared::new(service));
         let handle = serve.handle();
         tokio::spawn(async move { serve.await });
@@ -57,6 +63,40 @@ async fn requests_of_one_connection_run_in_parallel_before_and_after_a_park() {
         sleep(secs(3)).await;
         let stats = server.handle.stats();
         assert_eq!((stats.parked, stats.parks), (1, round));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_run_ahead_are_told_before_and_after_a_park() {
+    let started = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&started);
+    let server = Pipelining::telling(move |event: AheadEvent| {
+        if let AheadEvent::Started { .. } = event {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    let mut client = RawStream::over(server.pipe()).deadline(secs(1000));
+    for round in 1..=2 {
+        client.send(get("/slow/1").repeat(3)).await.unwrap();
+        for _ in 0..3 {
+            client.read_response("GET").await.unwrap();
+        }
+        assert_eq!(started.load(Ordering::Relaxed), 2 * round);
+        sleep(secs(3)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_between_pipelined_heads_is_not_taken_for_one_that_is_to_come() {
+    let server = Pipelining::new();
+    let mut client = RawStream::over(server.pipe()).deadline(secs(1000));
+    let post = b"POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi";
+    let burst = [&get("/slow/1")[..], post, &get("/slow/1")].concat();
+    client.send(burst).await.unwrap();
+    for (method, text) in [("GET", "late"), ("POST", "taken"), ("GET", "late")] {
+        let response = client.read_response(method).await.unwrap();
+        assert_eq!(response.text(), text);
+        assert!(response.fields.text("connection").is_none(), "{method}");
     }
 }
 

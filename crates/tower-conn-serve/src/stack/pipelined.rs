@@ -1,5 +1,8 @@
 //! Pipelined safe requests in parallel.
 
+use std::fmt;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::Body;
@@ -9,7 +12,7 @@ use tower_conn_core::ExchangeBody;
 use tower_idle_reaper::{Reap, ReapLayer, ReapedIo};
 use tower_layer::Layer;
 use tower_pipeline_guard::{
-    LookaheadIo, Pipeline, PipelineGuard, RequestBody, ResponseBody, ResponseFuture,
+    LookaheadIo, OnAhead, Pipeline, PipelineGuard, RequestBody, ResponseBody, ResponseFuture,
 };
 use tower_service::Service;
 
@@ -20,8 +23,17 @@ use super::{BoxError, Rewind, Stack, connection_of, sealed};
 /// [`Server::pipeline`](crate::Server::pipeline).
 ///
 /// The service is called with a `Request<RequestBody<Incoming>>`.
-#[derive(Clone, Copy, Debug)]
-pub struct Pipelined(pub(crate) Pipeline);
+#[derive(Clone)]
+pub struct Pipelined {
+    pub(crate) pipeline: Pipeline,
+    pub(crate) observer: Option<Arc<dyn OnAhead + Send + Sync>>,
+}
+
+impl fmt::Debug for Pipelined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Pipelined").field(&self.pipeline).finish()
+    }
+}
 
 impl sealed::Sealed for Pipelined {}
 
@@ -64,7 +76,10 @@ where
 
     fn assemble(&self, io: ReapedIo<T>, read: Bytes, service: S) -> (Self::Io, Self::Service) {
         let reap = ReapLayer::of(connection_of(&io));
-        let (io, guard) = self.0.wrap(Rewind::new(io, read));
+        let (io, mut guard) = self.pipeline.wrap(Rewind::new(io, read));
+        if let Some(observer) = &self.observer {
+            guard = guard.on_ahead(Arc::clone(observer));
+        }
         let service = guard.layer(reap.layer(Ready(service)));
         (io, Guarded(service))
     }
