@@ -241,11 +241,13 @@ async fn serve_pipelined(stream: TcpStream, connection: usize) -> bool {
 
 #[test]
 fn a_wrong_flag_is_explained() {
-    let output = Command::new(path_of("gateway"))
-        .args(["--upstream", "https://a.example/path"])
-        .output()
-        .expect("runs");
-    assert!(!output.status.success());
-    let text = String::from_utf8_lossy(&output.stderr);
-    assert!(text.contains("expected http://HOST:PORT"), "{text}");
+    for upstream in ["https://a.example/path", "http://127.0.0.1:"] {
+        let output = Command::new(path_of("gateway"))
+            .args(["--upstream", upstream])
+            .output()
+            .expect("runs");
+        assert!(!output.status.success());
+        let text = String::from_utf8_lossy(&output.stderr);
+        assert!(text.contains("expected http://HOST:PORT"), "{text}");
+    }
 }

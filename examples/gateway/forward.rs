@@ -83,14 +83,18 @@ impl FromStr for Upstream {
             uri.authority(),
             uri.path_and_query().map_or("/", |p| p.as_str()),
         ) {
-            (Some(scheme @ ("http" | "h2c")), Some(authority), "/") => Ok(Self {
-                authority: authority.clone(),
-                protocol: if scheme == "h2c" {
-                    Protocol::Http2
-                } else {
-                    Protocol::Auto
-                },
-            }),
+            (Some(scheme @ ("http" | "h2c")), Some(authority), "/")
+                if !authority.as_str().ends_with(':') =>
+            {
+                Ok(Self {
+                    authority: authority.clone(),
+                    protocol: if scheme == "h2c" {
+                        Protocol::Http2
+                    } else {
+                        Protocol::Auto
+                    },
+                })
+            }
             _ => Err("expected http://HOST:PORT or h2c://HOST:PORT".to_owned()),
         }
     }
