@@ -14,7 +14,7 @@ use crate::registry::Due;
 use crate::shared::{Shared, UPGRADED};
 
 /// How many connections are dealt with before others get their turn.
-const BATCH: usize = 256;
+const BATCH: usize = 64;
 
 /// Starts the task unless it runs.
 pub(crate) fn ensure_running(reaper: &Arc<Inner>) {

@@ -21,7 +21,7 @@ pub(crate) enum Clients<'a> {
 }
 
 /// A process that obeys a line with a number: how many new connections, or `again` and how many of
-/// the ones that it has are to send a request. It answers with a line when they have their answers.
+/// the newest are to send another request. It answers with a line when they have their answers.
 pub(crate) struct Process {
     _child: Child,
     orders: ChildStdin,
@@ -66,11 +66,11 @@ impl<'a> Clients<'a> {
         }
     }
 
-    /// Sends another request on so many of them.
+    /// Sends another request on so many of the newest.
     pub(crate) async fn ask_again(&mut self, count: usize) -> Result<(), Error> {
         match self {
             Self::InMemory(_, all) => {
-                for client in all.iter_mut().take(count) {
+                for client in all.iter_mut().rev().take(count) {
                     ask(client).await?;
                 }
                 Ok(())
@@ -99,7 +99,7 @@ pub(crate) async fn run_child(addr: &str) -> Result<(), Error> {
     let mut orders = BufReader::new(tokio::io::stdin()).lines();
     while let Some(order) = orders.next_line().await? {
         if let Some(count) = order.strip_prefix("again ") {
-            for client in clients.iter_mut().take(count.parse()?) {
+            for client in clients.iter_mut().rev().take(count.parse()?) {
                 ask(client).await?;
             }
         } else {
