@@ -143,6 +143,17 @@ async fn without_nodelay_a_request_in_two_writes_stalls_and_with_it_not() {
 }
 
 #[tokio::test]
+async fn the_connectors_sockets_send_at_once_and_are_kept_alive() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("binds");
+    let uri = format!("http://{}/", listener.local_addr().expect("bound"));
+    let stream = connector().oneshot(uri.parse().expect("a URI")).await;
+    let stream = stream.expect("connects").into_inner();
+    let socket = socket2::SockRef::from(&stream);
+    assert!(socket.tcp_nodelay().expect("a socket"));
+    assert!(socket.keepalive().expect("a socket"));
+}
+
+#[tokio::test]
 async fn ports_in_time_wait_are_counted_and_waiting_is_preferred() {
     let gate = Arc::new(Semaphore::new(0));
     let slow = Arc::clone(&gate);
