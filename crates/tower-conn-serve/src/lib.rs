@@ -94,6 +94,18 @@
 //! # }
 //! ```
 //!
+//! # What an idle connection costs
+//!
+//! `cargo bench --bench serve` measures it, after one request on each of 10,000 connections to a server
+//! with one thread:
+//!
+//! | | heap | resident |
+//! |---|---:|---:|
+//! | hyper alone | 18.0 KB | 10.0 KB |
+//! | `axum::serve` | 29.9 KB | 18.2 KB |
+//! | this, an axum router, not parked | 19.3 KB | 11.4 KB |
+//! | this, an axum router, parked | 0.7 KB | 1.3 KB |
+//!
 //! # Panics of the application
 //!
 //! A handler or a body that panics costs its HTTP/1 connection, or its HTTP/2 stream, which is reset. It

@@ -1,7 +1,8 @@
 //! One request at a time, as hyper does it.
 
+use std::fmt;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -29,7 +30,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
     S::Future: Send + 'static,
-    S::Error: Into<BoxError> + Send,
+    S::Error: Into<BoxError> + Send + 'static,
     B: Body + Default + Send + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
@@ -96,9 +97,18 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        Oneshot::Waiting {
-            service: self.0.clone(),
-            request: Some(request),
+        let mut service = self.0.clone();
+        // Most are ready at any time; one that is not is asked again, by the task.
+        let mut cx = Context::from_waker(Waker::noop());
+        match service.poll_ready(&mut cx) {
+            Poll::Ready(Ok(())) => Oneshot::Called {
+                future: service.call(request),
+            },
+            Poll::Ready(Err(error)) => Oneshot::Failed { error: Some(error) },
+            Poll::Pending => Oneshot::Waiting {
+                service,
+                request: Some(request),
+            },
         }
     }
 }
@@ -106,12 +116,19 @@ where
 pin_project! {
     /// One call of a service of its own.
     #[project = OneshotProj]
-    #[derive(Debug)]
     pub enum Oneshot<S: Service<R>, R> {
         /// Until the service is ready.
         Waiting { service: S, request: Option<R> },
         /// It has been called.
         Called { #[pin] future: S::Future },
+        /// It will not be ready.
+        Failed { error: Option<S::Error> },
+    }
+}
+
+impl<S: Service<R>, R> fmt::Debug for Oneshot<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Oneshot").finish_non_exhaustive()
     }
 }
 
@@ -130,6 +147,11 @@ impl<S: Service<R>, R> Future for Oneshot<S, R> {
                     self.set(Self::Called { future });
                 }
                 OneshotProj::Called { future } => return future.poll(cx),
+                OneshotProj::Failed { error } => {
+                    return error
+                        .take()
+                        .map_or(Poll::Pending, |error| Poll::Ready(Err(error)));
+                }
             }
         }
     }
