@@ -12,7 +12,7 @@
 //! - how much resident memory the process has grown by for each of them,
 //! - how much processor time it takes while nothing happens,
 //!
-//! and with a reaper, whose idle limit is 30 s,
+//! and with a reaper, whose idle limit is 60 s,
 //!
 //! - how late the last one was closed,
 //! - how long requests on another connection took while nothing happened, and while 10,000 connections
@@ -34,7 +34,7 @@ use self::clients::{Clients, ask};
 use self::figures::{Latencies, processor_time, resident};
 use self::servers::{Server, Side};
 
-const LIMIT: Duration = Duration::from_secs(30);
+const LIMIT: Duration = Duration::from_secs(60);
 const QUIET: Duration = Duration::from_secs(5);
 const AT_ONCE: usize = 10_000;
 
