@@ -131,16 +131,22 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             self.enter(Phase::Quiet, 0);
         }
         let was_in_body = self.wire.in_body();
-        let began = self.wire.feed(bytes);
+        let is_ahead = self.connection.exchanges_open() > 0;
+        let began = if is_ahead {
+            self.wire.feed_ahead(bytes)
+        } else {
+            self.wire.count_on(self.connection.exchanges_begun());
+            self.wire.feed(bytes)
+        };
         self.shared().set_heads(self.wire.heads());
         if self.wire.has_unread_head() {
             let _ = self.shared().take_body();
         }
-        if began && self.connection.exchanges_open() == 0 && !self.head_arrives() {
+        if began && !is_ahead && !self.head_arrives() {
             return false;
         }
         if self.wire.in_head() {
-            if self.phase != Phase::Head && self.connection.exchanges_open() == 0 {
+            if self.phase != Phase::Head && !is_ahead {
                 self.start_head(bytes.len());
             }
         } else if self.phase == Phase::Head || self.wire.is_http2() {
@@ -166,14 +172,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             || self.phase != Phase::Quiet
             || !shared.is_plain()
             || self.connection.exchanges_open() > 0
-            || !self.wire.feed_whole_head(bytes)
         {
+            return None;
+        }
+        let begun = self.connection.exchanges_begun();
+        self.wire.count_on(begun);
+        if !self.wire.feed_whole_head(bytes) {
             return None;
         }
         self.shared().count_in(bytes.len());
         self.shared().set_heads(self.wire.heads());
         self.last_read = LastRead::Head;
-        self.begun = self.connection.exchanges_begun();
+        self.begun = begun;
         Some(self.connection.head_delivered())
     }
 

@@ -144,6 +144,15 @@ impl Wire {
         )
     }
 
+    /// Counts on from so many, if this is between requests: one for which no exchange was begun is
+    /// not counted.
+    #[inline]
+    pub(crate) const fn count_on(&mut self, begun: u32) {
+        if matches!(self.at, At::Boundary) {
+            self.heads = begun as u16;
+        }
+    }
+
     /// How many heads have ended, modulo 2^16: the number of the request whose body is to come.
     pub(crate) const fn heads(&self) -> u16 {
         self.heads
@@ -183,11 +192,18 @@ impl Wire {
 
     /// Follows bytes that are about to be delivered; `true` if any of them belongs to a head that
     /// had not begun before.
+    ///
+    /// A head that can be skipped is not looked into. For use when the engine comes to it before more
+    /// is delivered: its body, if it has one, must be told by then.
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> bool {
         self.unread_head = false;
-        if self.feed_whole_head(bytes) {
-            return true;
-        }
+        self.feed_whole_head(bytes) || self.feed_ahead(bytes)
+    }
+
+    /// The same for bytes that are read ahead of the exchange that is open: looks into every head,
+    /// since its body may be delivered before anyone tells of it.
+    pub(crate) fn feed_ahead(&mut self, bytes: &[u8]) -> bool {
+        self.unread_head = false;
         let mut began = false;
         let mut rest = bytes;
         while !rest.is_empty() {

@@ -127,6 +127,16 @@ fn a_body_behind_a_head_that_was_not_looked_into_is_told() {
 }
 
 #[test]
+fn a_head_that_is_read_ahead_is_looked_into() {
+    let mut wire = Wire::new();
+    wire.feed(GET);
+    wire.feed_ahead(b"DELETE / HTTP/1.1\r\nContent-Length: 3\r\n\r\n");
+    assert!(wire.in_body() && !wire.has_unread_head());
+    assert!(!wire.feed_ahead(b"abc"));
+    assert!(!wire.in_body() && !wire.in_head());
+}
+
+#[test]
 fn several_requests_at_once_are_looked_into() {
     let mut wire = Wire::new();
     wire.feed(
@@ -190,6 +200,18 @@ fn heads_are_counted_wherever_they_are_cut() {
             assert!(!wire.in_body() && !wire.in_head(), "cut at {cut}: {wire:?}");
         }
     }
+}
+
+#[test]
+fn heads_are_counted_on_from_the_exchanges_between_requests() {
+    let mut wire = Wire::new();
+    wire.feed(&[GET, GET, b"PUT / HTTP/1.1\r\nContent-Length: 1\r\n\r\n"].concat());
+    wire.count_on(2);
+    assert_eq!(wire.heads(), 3, "in a body");
+    wire.feed(b"x");
+    wire.count_on(2);
+    wire.feed(GET);
+    assert_eq!(wire.heads(), 3, "one had no exchange");
 }
 
 #[test]
