@@ -1,21 +1,19 @@
 //! Accepts clients and serves each through the policy stack.
 
 use std::convert::Infallible;
+use std::future::ready;
+use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tower::ServiceBuilder;
+use tokio::net::{TcpListener, TcpStream};
+use tower::{ServiceBuilder, service_fn};
+use tower_conn_serve::{Drain, IncomingStream, Server};
 use tower_hop_by_hop::{
     HopByHopLayer, LoopGuardLayer, MaxForwardsLayer, Policy as HopPolicy, ViaLayer,
 };
-use tower_idle_reaper::{
-    Capacity, Drain, IdleReaper, Linger, MaxAge, Policy, ReapLayer, ReapedListener,
-};
+use tower_idle_reaper::{Capacity, IdleReaper, Linger, MaxAge, Policy};
 use tower_keep_alive::KeepAliveLayer;
 use tower_pipeline_guard::Pipeline;
 
@@ -38,7 +36,7 @@ pub(crate) async fn serve(
     admin: Option<TcpListener>,
     args: &Args,
     upstream: Upstream,
-    stop: impl Future<Output = ()>,
+    stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let watch = match &admin {
         Some(_) => Watch::board(Arc::new(Board::new())),
@@ -54,11 +52,9 @@ pub(crate) async fn serve(
         .idle_timeout(args.idle_timeout.0)
         .max_requests(NonZeroU32::new(args.max_requests))
         .max_age(args.max_age.0);
-    let loops = LoopGuardLayer::new(&args.via)?.passes(PASSES);
-    let pipeline = Pipeline::new().parallel(PARALLEL).half_close(true);
     let strip = HopByHopLayer::new(HopPolicy::gateway().outbound(upstream.version()))
         .on_strip(watch.clone());
-    let note = NoteLayer::new(watch.clone());
+    let loops = LoopGuardLayer::new(&args.via)?.passes(PASSES);
     let forward = Forward::new(args, upstream.clone(), &watch);
     let admin = match (admin, watch.get()) {
         (Some(admin), Some(board)) => {
@@ -75,49 +71,35 @@ pub(crate) async fn serve(
         _ => None,
     };
 
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    // The head has its own clock in the reaper; hyper's would also run while a connection idles.
-    builder.http1().half_close(true).header_read_timeout(None);
-    builder.http2().timer(TokioTimer::new());
-
-    let mut listener = ReapedListener::new(listener, &reaper);
-    let mut stop = std::pin::pin!(stop);
-    loop {
-        let (io, _) = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = &mut stop => break,
-        };
-        // The end of a response must not wait for an acknowledgement of its beginning.
-        let _ = io.get_ref().set_nodelay(true);
-        let connection = io.connection().clone();
-        watch.accepted(&connection);
-        let (io, mut guard) = pipeline.wrap(io);
-        if watch.get().is_some() {
-            guard = guard.on_ahead(Arc::new(watch.clone()));
-        }
-        let forward = Arc::clone(&forward);
-        let service = ServiceBuilder::new()
-            .layer(guard)
-            .layer(ReapLayer::of(connection.clone()))
-            .layer(note.clone())
-            .layer(keep_alive.clone())
-            .layer(MaxForwardsLayer::new())
-            .layer(strip.clone())
-            .layer(loops.clone())
-            .layer(via.clone())
-            .service_fn(move |request| {
-                let response = forward.call(request);
-                async move { Ok::<_, Infallible>(response.await) }
-            });
-        let serving = builder
-            .serve_connection_with_upgrades(TokioIo::new(io), TowerToHyperService::new(service))
-            .into_owned();
-        tokio::spawn(reaper.watch(serving, connection));
-    }
-    drop(listener);
-    reaper
+    let service = ServiceBuilder::new()
+        .layer(NoteLayer::new(watch.clone()))
+        .layer(keep_alive)
+        .layer(MaxForwardsLayer::new())
+        .layer(strip)
+        .layer(loops)
+        .layer(via)
+        .service_fn(move |request| {
+            let response = forward.call(request);
+            async move { Ok::<_, Infallible>(response.await) }
+        });
+    let mut server = Server::new()
+        .reaper(reaper)
         .drain(Drain::within(args.drain_timeout.0.unwrap_or(A_YEAR)))
-        .await;
+        .http1(|http1| {
+            http1.half_close(true);
+        })
+        .pipeline(Pipeline::new().parallel(PARALLEL).half_close(true));
+    if watch.get().is_some() {
+        server = server.on_ahead(watch.clone());
+    }
+    let make = service_fn(move |stream: IncomingStream<'_, TcpStream, SocketAddr>| {
+        watch.accepted(stream.connection());
+        ready(Ok::<_, Infallible>(service.clone()))
+    });
+    server
+        .serve(listener, make)
+        .with_graceful_shutdown(stop)
+        .await?;
     // It shows the drain to its end.
     if let Some(admin) = admin {
         admin.stop().await;
