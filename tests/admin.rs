@@ -120,6 +120,8 @@ async fn known_traffic_is_counted_exactly() {
     let metrics = scrape(&gateway, |metrics| {
         metrics.get(r#"closes_total{side="server",reason="idle"}"#) == 1.0
             && metrics.get(r#"exchanges_open{side="client"}"#) == 1.0
+            // The states are read before the counts, so that an exchange may begin in between.
+            && metrics.get(r#"connections{side="client",state="active"}"#) == 1.0
             && metrics.get(r#"connections_opened_total{side="server"}"#) == 6.0
     })
     .await;
