@@ -128,11 +128,12 @@ where
     };
     let (io, opened) = dialing.watch(io);
     let failed = connect_error(PoolErrorKind::Connect).on(opened.handle.clone(), None);
+    // Driven by a task of its own, which is no larger than this protocol makes it.
     match opened.wire {
         Wire::Http1 => match dialing.pool.http1.handshake(TokioIo::new(io)).await {
             Ok((sender, hyper)) => {
                 let conn = dialing.succeed(opened, Sender::Http1(sender));
-                drive(conn, hyper.with_upgrades(), |_, _| {}, |_| None).await;
+                tokio::spawn(drive(conn, hyper.with_upgrades(), |_, _| {}, |_| None));
             }
             Err(error) => dialing.fail(failed.because(error)),
         },
@@ -147,7 +148,7 @@ where
                     let streams = |hyper: &http2::Connection<_, _, _>, conn: &Arc<Conn<B>>| {
                         conn.note_streams(hyper.current_max_send_streams());
                     };
-                    drive(conn, hyper, streams, |_| None).await;
+                    tokio::spawn(drive(conn, hyper, streams, |_| None));
                 }
                 Err(error) => dialing.fail(failed.because(error)),
             }
@@ -156,10 +157,9 @@ where
             let (line, driver) = dialing.pool.limits.pipeline().handshake(io);
             let conn = dialing.succeed(opened, Sender::Pipelined(line));
             let room = |_: &Driver<_, _>, conn: &Arc<Conn<B>>| conn.note_room();
-            drive(conn, driver, room, |end| {
+            tokio::spawn(drive(conn, driver, room, |end| {
                 end.as_ref().err().map(Cause::close_reason)
-            })
-            .await;
+            }));
         }
     }
 }
