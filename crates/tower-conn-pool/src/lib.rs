@@ -137,18 +137,18 @@
 //! comes, so that about one request in ten thousand of such a race is never answered. Here the sender goes
 //! with the connection, and the request comes back unwritten.
 //!
-//! On loopback, in one run of `benches/pool.rs` on two cores busy with other work, the median of seven
-//! rounds:
+//! On loopback, in one run of `benches/pool.rs` on two quiet cores, the median of seven rounds; runs differ by
+//! about a twentieth, so the two are level:
 //!
 //! | Requests at once | CPU us each, pool | legacy | Requests a second, pool | legacy |
 //! |---|---|---|---|---|
-//! | 1 | 7.4 | 7.6 | 26 600 | 25 100 |
-//! | 32 | 10.8 | 11.5 | 29 700 | 25 400 |
-//! | 256, the pool on 64 connections | 9.2 | 14.2 | 30 000 | 13 900 |
+//! | 1 | 44.7 | 40.9 | 9 330 | 10 120 |
+//! | 32 | 10.1 | 10.7 | 108 000 | 105 800 |
+//! | 256, the pool on 64 connections | 11.5 | 11.4 | 101 400 | 104 400 |
 //!
 //! In instructions on one thread, which other work does not disturb: 28 200 against 28 700, 24 600 against
 //! 28 400, and 28 600 against 28 500, the hand-over from task to task in the queue included. An idle
-//! connection takes about 20 KiB with either, nearly all of it hyper's.
+//! connection takes about 19 KiB with either, nearly all of it hyper's.
 //!
 //! The parts in `hyper_util::client::pool` are not used: `Cache` has no time, no
 //! count, no fair queue across origins and no way to learn that a connection became idle, and its
