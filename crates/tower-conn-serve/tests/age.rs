@@ -2,10 +2,10 @@
 
 mod support;
 
-use support::h2::{self, GOAWAY, H2Client};
 use support::*;
 use tokio::time::{Instant, sleep};
 use tower_conn_serve::{CloseReason, Policy, Server};
+use tower_conn_testkit::h2::{self, GOAWAY, H2Client};
 use tower_idle_reaper::MaxAge;
 
 fn aging() -> Server {

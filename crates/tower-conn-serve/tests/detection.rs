@@ -2,10 +2,10 @@
 
 mod support;
 
-use support::h2::{self, H2Client};
 use support::*;
 use tokio::time::{Instant, sleep};
 use tower_conn_serve::{CloseReason, Protocol, Server};
+use tower_conn_testkit::h2::{self, H2Client};
 use tower_conn_testkit::raw::Ended;
 
 /// How long it takes for a connection to end that sends these bytes, and what it is sent.

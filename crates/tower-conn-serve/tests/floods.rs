@@ -7,12 +7,12 @@ mod support;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use support::h2::{self, SETTINGS};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 use tower_conn_serve::{CloseReason, Handle, Policy, Server};
+use tower_conn_testkit::h2::{self, SETTINGS};
 use tower_conn_testkit::raw::RawClient;
 
 fn attackers() -> usize {

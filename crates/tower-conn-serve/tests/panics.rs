@@ -2,9 +2,9 @@
 
 mod support;
 
-use support::h2::{self, H2Client};
 use support::*;
 use tower_conn_serve::{CloseReason, Server};
+use tower_conn_testkit::h2::{self, H2Client};
 
 #[tokio::test(start_paused = true)]
 async fn a_handler_that_panics_costs_its_http1_connection() {

@@ -8,11 +8,11 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::h2::{self, H2Client};
 use support::*;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use tower_conn_serve::{Handle, Server, Shared};
+use tower_conn_testkit::h2::{self, H2Client};
 use tower_conn_testkit::raw::RawStream;
 use tower_pipeline_guard::{AheadEvent, OnAhead, Pipeline};
 

@@ -17,7 +17,6 @@ use hyper::body::Incoming;
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use rustls::pki_types::{PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use support::h2::{self, H2Client};
 use support::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep};
@@ -26,6 +25,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tower::Service;
 use tower::util::BoxCloneService;
 use tower_conn_serve::{CloseReason, Handle, IncomingStream, Server, Shared};
+use tower_conn_testkit::h2::{self, H2Client};
 use tower_conn_testkit::raw::{Ended, RawStream};
 use tower_idle_reaper::ReapedIo;
 

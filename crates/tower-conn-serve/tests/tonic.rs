@@ -12,11 +12,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::routing::get;
 use futures_core::Stream;
-use support::h2::{self, GOAWAY, H2Client};
 use support::*;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use tower_conn_serve::{Policy, Server};
+use tower_conn_testkit::h2::{self, GOAWAY, H2Client};
 use tower_idle_reaper::MaxAge;
 
 /// One connection, and then no more.

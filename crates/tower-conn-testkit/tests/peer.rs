@@ -12,10 +12,9 @@ use tokio::{
 };
 use tower_conn_testkit::{
     peer::{End, ScriptedPeer},
-    raw::{Ended, RawClient},
+    raw::{Ended, GET, RawClient},
 };
 
-const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const SOON: Duration = Duration::from_secs(5);
 
 #[tokio::test]

@@ -5,10 +5,10 @@ mod support;
 
 use std::num::NonZeroU32;
 
-use support::h2::{GOAWAY, H2Client, HEADERS, ends_stream};
 use support::*;
 use tokio::time::Instant;
 use tower_conn_core::CloseReason;
+use tower_conn_testkit::h2::{Frame, GOAWAY, H2Client, HEADERS};
 use tower_conn_testkit::raw::Ended;
 use tower_idle_reaper::{MaxAge, Policy};
 
@@ -66,7 +66,7 @@ async fn max_requests_h2() {
         client.get(1, "/slow/3").await;
         client.get(3, "/slow/5").await;
         let frames = client.rest().await;
-        assert_eq!(frames.iter().filter(|f| ends_stream(f)).count(), 2);
+        assert_eq!(frames.iter().filter(|f| f.ends_stream()).count(), 2);
         assert!(frames.iter().any(|f| f.kind == GOAWAY), "{engine:?}");
         server.until_empty().await;
         assert_eq!(
@@ -135,7 +135,10 @@ async fn max_age_poll_after_fire() {
         let took = Instant::now() - opened;
         assert!(took >= secs(30) && took <= secs(31), "{engine:?}: {took:?}");
         let frames = client.rest().await;
-        assert!(frames.iter().any(ends_stream), "{engine:?}: it finished");
+        assert!(
+            frames.iter().any(Frame::ends_stream),
+            "{engine:?}: it finished"
+        );
         server.until_empty().await;
         assert_eq!(server.ended(), [(CloseReason::MaxAge, 1)], "{engine:?}");
     }

@@ -3,10 +3,10 @@
 
 mod support;
 
-use support::h2::{GOAWAY, H2Client, HEADERS, PING, PREFACE, ends_stream, frame};
 use support::*;
 use tokio::time::Instant;
 use tower_conn_core::CloseReason;
+use tower_conn_testkit::h2::{GOAWAY, H2Client, HEADERS, PING, PREFACE, frame};
 use tower_conn_testkit::raw::{Ended, RawStream};
 use tower_idle_reaper::{Drain, DrainSummary, Policy, ReapHandle};
 
@@ -196,7 +196,7 @@ async fn drain_h2_two_goaways() {
         let frames = client.rest().await;
         let mut ended: Vec<_> = frames
             .iter()
-            .filter(|f| ends_stream(f))
+            .filter(|f| f.ends_stream())
             .map(|f| f.stream)
             .collect();
         ended.sort_unstable();

@@ -3,10 +3,10 @@
 
 mod support;
 
-use support::h2::{H2Client, HEADERS, PREFACE};
 use support::*;
 use tokio::time::Instant;
 use tower_conn_core::CloseReason;
+use tower_conn_testkit::h2::{H2Client, HEADERS, PREFACE};
 use tower_conn_testkit::raw::{Ended, RawStream};
 use tower_idle_reaper::{Policy, Rate};
 

@@ -6,10 +6,10 @@ mod support;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use support::h2::{GOAWAY, H2Client, ends_stream};
 use support::*;
 use tokio::time::Instant;
 use tower_conn_core::{CloseReason, Connection, ExchangeEvent};
+use tower_conn_testkit::h2::{GOAWAY, H2Client};
 use tower_conn_testkit::raw::Ended;
 use tower_idle_reaper::{IdleReaper, Policy};
 
@@ -259,7 +259,7 @@ async fn h2_ping_not_activity() {
         let server = Server::new(engine, policy());
         let mut client = H2Client::open(server.pipe()).await;
         client.get(1, "/").await;
-        while !ends_stream(&client.next().await.expect("answered")) {}
+        while !client.next().await.expect("answered").ends_stream() {}
         let idle_since = Instant::now();
         let mut goaways = 0;
         loop {
@@ -286,7 +286,7 @@ async fn h2_idle_clock_restarts_at_zero_streams() {
         loop {
             let frame = client.next().await.expect("the stream is open");
             assert_ne!(frame.kind, GOAWAY, "{engine:?}");
-            if ends_stream(&frame) {
+            if frame.ends_stream() {
                 break;
             }
         }
@@ -303,7 +303,7 @@ async fn an_idle_h2_connection_of_axum_serve_is_closed() {
     let server = Server::new(Engine::Axum, policy());
     let mut client = H2Client::open(server.pipe()).await;
     client.get(1, "/").await;
-    while !ends_stream(&client.next().await.expect("answered")) {}
+    while !client.next().await.expect("answered").ends_stream() {}
     let idle_since = Instant::now();
     client.rest().await;
     let took = Instant::now() - idle_since;

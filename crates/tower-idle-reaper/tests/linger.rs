@@ -5,10 +5,10 @@ mod support;
 
 use std::num::NonZeroUsize;
 
-use support::h2::{GOAWAY, H2Client, ends_stream};
 use support::*;
 use tokio::time::Instant;
 use tower_conn_core::CloseReason;
+use tower_conn_testkit::h2::{Frame, GOAWAY, H2Client};
 use tower_conn_testkit::raw::Ended;
 use tower_idle_reaper::{Capacity, Linger, Policy};
 
@@ -226,7 +226,7 @@ async fn linger_h2() {
         let reaper = server.reaper.clone();
         let draining = tokio::spawn(async move { reaper.drain(secs(30)).await });
         let frames = client.rest().await;
-        assert!(frames.iter().any(ends_stream));
+        assert!(frames.iter().any(Frame::ends_stream));
         assert!(frames.iter().any(|f| f.kind == GOAWAY));
         // The server has half-closed and still takes what is on its way.
         assert_eq!(server.reaper.connections(), 1, "{engine:?}");

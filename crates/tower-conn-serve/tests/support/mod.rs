@@ -1,7 +1,5 @@
 //! Servers in memory and on sockets, and what they serve.
-#![allow(dead_code, reason = "each test uses its part")]
-
-pub(crate) mod h2;
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 use std::convert::Infallible;
 use std::future::{IntoFuture, pending};
@@ -9,35 +7,21 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode};
+use http::{Request, Response};
 use http_body::Body;
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::BodyExt;
 use tokio::io::{DuplexStream, duplex};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tower::service_fn;
 use tower_conn_serve::{Accept, Handle, Server, Shared, Summary};
+use tower_conn_testkit::app::{AppBody, answer, route, text};
+pub(crate) use tower_conn_testkit::clock::{millis, secs};
 use tower_conn_testkit::raw::RawStream;
-
-pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-/// The request for a path.
-pub(crate) fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
-}
-
-pub(crate) fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-pub(crate) fn millis(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
+pub(crate) use tower_conn_testkit::raw::{GET, get};
 
 pub(crate) type Client = RawStream<DuplexStream>;
 
@@ -128,79 +112,25 @@ pub(crate) async fn listen(
     (serve.handle(), addr, tokio::spawn(serve.into_future()))
 }
 
-pub(crate) type TestBody = UnsyncBoxBody<Bytes, Infallible>;
-
-fn full(text: &'static str) -> Response<TestBody> {
-    Response::new(Full::from(text).boxed_unsync())
-}
-
-/// Answers by path.
+/// Answers by path: as [`answer`] does, `/later/N`, and `/panic`.
 pub(crate) async fn handle<B>(
     request: Request<B>,
     calls: Arc<AtomicUsize>,
-) -> Result<Response<TestBody>, Infallible>
+) -> Result<Response<AppBody>, Infallible>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     calls.fetch_add(1, Ordering::Relaxed);
-    let path = request.uri().path().to_owned();
-    let (name, number) = path[1..]
-        .split_once('/')
-        .unwrap_or_else(|| (&path[1..], "0"));
-    let number: u64 = number.parse().unwrap_or(0);
-    Ok(match name {
-        "slow" => {
-            tokio::time::sleep(secs(number)).await;
-            full("late")
-        }
-        "stream" => {
-            let (frames, body) = mpsc::channel(1);
-            tokio::spawn(async move {
-                for _ in 0..number {
-                    tokio::time::sleep(secs(1)).await;
-                    let frame = http_body::Frame::data(Bytes::from_static(b"tick"));
-                    if frames.send(Ok(frame)).await.is_err() {
-                        return;
-                    }
-                }
-            });
-            Response::new(StreamBody::new(Receiver(body)).boxed_unsync())
-        }
-        "big" => {
-            let body = Bytes::from(vec![b'x'; usize::try_from(number).unwrap_or(0)]);
-            Response::new(Full::from(body).boxed_unsync())
-        }
-        "upload" => match request.into_body().collect().await {
-            Ok(_) => full("taken"),
-            Err(_) => {
-                let mut response = full("the body failed");
-                *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
-                response
-            }
-        },
-        "later" => {
+    Ok(match route(&request) {
+        ("later", number) => {
             // Answers at once, and reads the body in its own time.
             tokio::spawn(async move {
                 tokio::time::sleep(secs(number)).await;
                 let _ = request.into_body().collect().await;
             });
-            full("accepted")
+            text("accepted")
         }
-        "panic" => panic!("the handler panics"),
-        _ => full("hello"),
+        ("panic", _) => panic!("the handler panics"),
+        _ => answer(request).await,
     })
-}
-
-/// A channel as a stream of frames.
-struct Receiver(mpsc::Receiver<Result<http_body::Frame<Bytes>, Infallible>>);
-
-impl futures_core::Stream for Receiver {
-    type Item = Result<http_body::Frame<Bytes>, Infallible>;
-
-    fn poll_next(
-        mut self: std::pin::Pin<&mut Self>,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Option<Self::Item>> {
-        self.0.poll_recv(cx)
-    }
 }

@@ -44,3 +44,12 @@ pub use self::{
     message::{Framing, RawMessage, RawRequest, RawResponse},
     stream::{RawClient, RawStream},
 };
+
+/// A GET of `/`, whole.
+pub const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+/// A GET of this path, whole.
+#[must_use]
+pub fn get(path: &str) -> Vec<u8> {
+    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
+}

@@ -1,23 +1,16 @@
 //! A server under a reaper, in memory and on sockets, over hyper, hyper-util and axum.
-#![allow(dead_code, reason = "each test uses its part")]
-
-pub(crate) mod h2;
+#![allow(dead_code, unused_imports, reason = "each test uses its part")]
 
 use std::convert::Infallible;
 use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
-use http_body::{Body, Frame};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http_body::Body;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
@@ -27,25 +20,13 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tower::{ServiceBuilder, service_fn};
 use tower_conn_core::{CloseReason, Connection, ConnectionListener};
+use tower_conn_testkit::app::{AppBody, answer, route, status, text};
+pub(crate) use tower_conn_testkit::clock::{millis, secs};
 use tower_conn_testkit::raw::RawStream;
+pub(crate) use tower_conn_testkit::raw::{GET, get};
 use tower_idle_reaper::{
     Accept, IdleReaper, Policy, ReapHandle, ReapLayer, ReapedIo, ReapedListener,
 };
-
-pub(crate) const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
-
-/// The request for a path.
-pub(crate) fn get(path: &str) -> Vec<u8> {
-    format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").into_bytes()
-}
-
-pub(crate) fn secs(n: u64) -> Duration {
-    Duration::from_secs(n)
-}
-
-pub(crate) fn millis(n: u64) -> Duration {
-    Duration::from_millis(n)
-}
 
 /// What serves a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -260,58 +241,17 @@ impl Accept for Pipes {
     }
 }
 
-pub(crate) type TestBody = UnsyncBoxBody<Bytes, Infallible>;
-
-fn full(text: &'static str) -> Response<TestBody> {
-    Response::new(Full::from(text).boxed_unsync())
-}
-
-/// Answers by path.
+/// Answers by path: as [`answer`] does, `/upgrade` as an echo, and `/handle/N` with a use of the handle.
 pub(crate) async fn handle<B>(
     mut request: Request<B>,
     calls: Arc<AtomicUsize>,
-) -> Result<Response<TestBody>, Infallible>
+) -> Result<Response<AppBody>, Infallible>
 where
     B: Body<Data = Bytes> + Send + Unpin + 'static,
 {
     calls.fetch_add(1, Ordering::Relaxed);
-    let path = request.uri().path().to_owned();
-    let name = &path[1..];
-    let (name, number) = name.split_once('/').unwrap_or((name, "0"));
-    let number: u64 = number.parse().unwrap_or(0);
-    Ok(match name {
-        "slow" => {
-            tokio::time::sleep(secs(number)).await;
-            full("late")
-        }
-        "stream" => Response::new(Paced::new(number, secs(1)).boxed_unsync()),
-        "endless" => Response::new(Paced::new(u64::MAX, Duration::ZERO).boxed_unsync()),
-        "big" => {
-            let body = Bytes::from(vec![b'x'; usize::try_from(number).unwrap_or(0)]);
-            Response::new(Full::from(body).boxed_unsync())
-        }
-        "upload" => match request.into_body().collect().await {
-            Ok(_) => full("taken"),
-            Err(_) => {
-                let mut response = full("the body failed");
-                *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
-                response
-            }
-        },
-        "early" => {
-            let mut response = full("who are you?");
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-            response
-        }
-        "partly" => {
-            // Reads a little, then has enough.
-            let mut body = request.into_body();
-            let _ = body.frame().await;
-            let mut response = full("too large");
-            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            response
-        }
-        "upgrade" => {
+    Ok(match route(&request) {
+        ("upgrade", _) => {
             let upgrade = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let Ok(upgraded) = upgrade.await else { return };
@@ -323,8 +263,7 @@ where
                     }
                 }
             });
-            let mut response = full("");
-            *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+            let mut response = status(StatusCode::SWITCHING_PROTOCOLS, "");
             let headers = response.headers_mut();
             headers.insert(header::UPGRADE, header::HeaderValue::from_static("echo"));
             headers.insert(
@@ -333,7 +272,7 @@ where
             );
             response
         }
-        "handle" => {
+        ("handle", number) => {
             let handle = ReapHandle::of(request.extensions()).expect("under a reaper");
             match number {
                 1 => drop(handle.close_after_response()),
@@ -351,46 +290,8 @@ where
             if number == 2 {
                 pending::<()>().await;
             }
-            full("handled")
+            text("handled")
         }
-        _ => full("hello"),
+        _ => answer(request).await,
     })
-}
-
-/// Frames of a kibibyte, with a pause before each.
-pub(crate) struct Paced {
-    left: u64,
-    pause: Duration,
-    sleep: Pin<Box<tokio::time::Sleep>>,
-}
-
-impl Paced {
-    fn new(frames: u64, pause: Duration) -> Self {
-        Self {
-            left: frames,
-            pause,
-            sleep: Box::pin(tokio::time::sleep(pause)),
-        }
-    }
-}
-
-impl Body for Paced {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        if !self.pause.is_zero() {
-            std::task::ready!(self.sleep.as_mut().poll(cx));
-            let next = tokio::time::Instant::now() + self.pause;
-            self.sleep.as_mut().reset(next);
-        }
-        self.left -= 1;
-        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'x'; 1024])))))
-    }
 }
