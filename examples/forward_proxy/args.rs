@@ -5,9 +5,10 @@ use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
-use std::time::Duration;
 
 use clap::Parser;
+
+use crate::limit::Limit;
 
 /// A forward proxy. In durations, 0 means no limit.
 #[derive(Debug, Parser)]
@@ -24,19 +25,19 @@ pub(crate) struct Args {
     #[arg(long, default_value = "443")]
     pub(crate) connect_ports: Ports,
     /// How long a client connection may stay without a request.
-    #[arg(long, default_value = "75s", value_parser = duration)]
+    #[arg(long, default_value = "75s")]
     pub(crate) idle_timeout: Limit,
     /// How long a request head may take, from its first byte.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s")]
     pub(crate) header_timeout: Limit,
     /// How long an upload, or a client that does not read, may stall.
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    #[arg(long, default_value = "30s")]
     pub(crate) body_timeout: Limit,
     /// How long no byte may pass a tunnel.
-    #[arg(long, default_value = "10m", value_parser = duration)]
+    #[arg(long, default_value = "10m")]
     pub(crate) tunnel_idle: Limit,
     /// How old a tunnel may become.
-    #[arg(long, default_value = "0s", value_parser = duration)]
+    #[arg(long, default_value = "0s")]
     pub(crate) tunnel_age: Limit,
     /// Client connections at a time, tunnels included; when full, the longest-idle one makes room.
     #[arg(long, default_value = "10000")]
@@ -45,19 +46,19 @@ pub(crate) struct Args {
     #[arg(long, default_value = "32")]
     pub(crate) origin_connections: NonZeroUsize,
     /// How long a connection to an origin may idle; a shorter time that it announces wins.
-    #[arg(long, default_value = "45s", value_parser = duration)]
+    #[arg(long, default_value = "45s")]
     pub(crate) origin_idle_timeout: Limit,
     /// How long connecting to an origin may take.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s")]
     pub(crate) connect_timeout: Limit,
     /// How long a request may take, up to the response head.
-    #[arg(long, default_value = "60s", value_parser = duration)]
+    #[arg(long, default_value = "60s")]
     pub(crate) request_timeout: Limit,
     /// Attempts after the first.
     #[arg(long, default_value_t = 2)]
     pub(crate) retries: u32,
     /// How long SIGTERM waits for open exchanges and tunnels.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s")]
     pub(crate) drain_timeout: Limit,
 }
 
@@ -113,16 +114,4 @@ impl fmt::Display for Ports {
             Self::Of(ports) => write!(f, "ports {ports:?}"),
         }
     }
-}
-
-/// A duration, or none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit(pub(crate) Option<Duration>);
-
-fn duration(text: &str) -> Result<Limit, String> {
-    let value = match text {
-        "0" => Duration::ZERO,
-        _ => humantime::parse_duration(text).map_err(|error| error.to_string())?,
-    };
-    Ok(Limit((!value.is_zero()).then_some(value)))
 }

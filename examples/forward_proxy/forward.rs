@@ -16,7 +16,8 @@ use tower::{Layer, ServiceExt};
 use tower_conn_pool::{Origin, Pool, PoolError, PoolErrorKind, connector};
 use tower_idempotent_retry::{ReplayBody, Retry, RetryError, RetryLayer};
 
-use crate::args::{Args, Limit, Ports};
+use crate::args::{Args, Ports};
+use crate::limit::Limit;
 use crate::tunnel;
 
 type BoxError = Box<dyn Error + Send + Sync>;

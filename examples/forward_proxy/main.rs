@@ -11,17 +11,21 @@
 
 mod args;
 mod forward;
+#[path = "../support/limit.rs"]
+mod limit;
 mod proxy_connection;
 mod server;
+#[path = "../support/stop.rs"]
+mod stop;
 mod tunnel;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
+use crate::stop::stop;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -38,18 +42,11 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
     let listener = TcpListener::bind(args.listen)
         .await
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let stop = stop()?;
     println!(
         "listening on http://{}, CONNECT to {}",
         listener.local_addr()?,
         args.connect_ports
     );
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     server::serve(listener, &args, stop).await
 }

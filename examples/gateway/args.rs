@@ -1,11 +1,11 @@
 //! The command line.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use clap::Parser;
 
 use crate::forward::Upstream;
+use crate::limit::Limit;
 
 /// A reverse proxy with every connection policy on. In durations and counts, 0 means no limit.
 #[derive(Debug, Parser)]
@@ -19,19 +19,19 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) upstream: Option<Upstream>,
     /// How long a client connection may stay without a request.
-    #[arg(long, default_value = "75s", value_parser = duration)]
+    #[arg(long, default_value = "75s")]
     pub(crate) idle_timeout: Limit,
     /// How long a request head may take, from its first byte.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s")]
     pub(crate) header_timeout: Limit,
     /// How long an upload, or a client that does not read, may stall.
-    #[arg(long, default_value = "30s", value_parser = duration)]
+    #[arg(long, default_value = "30s")]
     pub(crate) body_timeout: Limit,
     /// Requests per client connection.
     #[arg(long, default_value_t = 0)]
     pub(crate) max_requests: u32,
     /// How old a client connection may become.
-    #[arg(long, default_value = "0s", value_parser = duration)]
+    #[arg(long, default_value = "0s")]
     pub(crate) max_age: Limit,
     /// Client connections at a time; when full, the longest-idle one makes room.
     #[arg(long, default_value_t = 10_000)]
@@ -40,16 +40,16 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     pub(crate) max_body: u64,
     /// How long a closing connection goes on reading what the client still sends.
-    #[arg(long, default_value = "2s", value_parser = duration)]
+    #[arg(long, default_value = "2s")]
     pub(crate) linger: Limit,
     /// How long SIGTERM waits for open exchanges.
-    #[arg(long, default_value = "10s", value_parser = duration)]
+    #[arg(long, default_value = "10s")]
     pub(crate) drain_timeout: Limit,
     /// Connections to the upstream at a time.
     #[arg(long, default_value_t = 64)]
     pub(crate) upstream_connections: usize,
     /// How long an upstream connection may idle.
-    #[arg(long, default_value = "60s", value_parser = duration)]
+    #[arg(long, default_value = "60s")]
     pub(crate) upstream_idle_timeout: Limit,
     /// GETs in flight on one upstream connection once all upstream connections are open.
     #[arg(long, default_value_t = 1)]
@@ -58,10 +58,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 2)]
     pub(crate) retries: u32,
     /// How long one attempt may take, up to the response head.
-    #[arg(long, default_value = "0s", value_parser = duration)]
+    #[arg(long, default_value = "0s")]
     pub(crate) attempt_timeout: Limit,
     /// How long a request may take, up to the response head.
-    #[arg(long, default_value = "60s", value_parser = duration)]
+    #[arg(long, default_value = "60s")]
     pub(crate) request_timeout: Limit,
     /// The name under which the gateway appears in Via.
     #[arg(long, default_value = "gateway")]
@@ -73,18 +73,6 @@ pub(crate) struct Args {
     /// Worker threads; one for each core by default.
     #[arg(long, value_parser = workers)]
     pub(crate) workers: Option<usize>,
-}
-
-/// A duration, or none.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limit(pub(crate) Option<Duration>);
-
-fn duration(text: &str) -> Result<Limit, String> {
-    let value = match text {
-        "0" => Duration::ZERO,
-        _ => humantime::parse_duration(text).map_err(|error| error.to_string())?,
-    };
-    Ok(Limit((!value.is_zero()).then_some(value)))
 }
 
 fn workers(text: &str) -> Result<usize, String> {

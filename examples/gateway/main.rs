@@ -14,17 +14,21 @@ mod args;
 mod body;
 mod demo;
 mod forward;
+#[path = "../support/limit.rs"]
+mod limit;
 mod server;
+#[path = "../support/stop.rs"]
+mod stop;
 mod tunnel;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::args::Args;
 use crate::forward::Upstream;
+use crate::stop::stop;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -64,6 +68,7 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         Some(addr) => Some(admin::bind(addr).await?),
         None => None,
     };
+    let stop = stop()?;
     print!(
         "listening on http://{}, forwarding to {upstream}",
         listener.local_addr()?
@@ -73,13 +78,5 @@ async fn run(args: Args) -> Result<(), Box<dyn std::error::Error>> {
         None => println!(),
     }
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let stop = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
     server::serve(listener, admin, &args, upstream, stop).await
 }
