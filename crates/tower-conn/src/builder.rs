@@ -30,7 +30,7 @@ macro_rules! layers {
         /// ```
         /// # #[cfg(all(feature = "hop-by-hop", feature = "keep-alive"))] {
         /// use bytes::Bytes;
-        /// use http::{Request, Response};
+        /// use http::{Request, Response, StatusCode};
         /// use http_body_util::{Empty, Full};
         /// use tower::{ServiceBuilder, ServiceExt, service_fn};
         /// use tower_conn::ServiceBuilderExt;
@@ -44,13 +44,18 @@ macro_rules! layers {
         ///     .keep_alive()
         ///     .max_forwards()
         ///     .hop_by_hop(Policy::gateway())
+        ///     .loop_guard(ViaEntry::new("gateway")?)
         ///     .via(ViaEntry::new("gateway")?)
         ///     .service(service_fn(async |request: Request<Received>| {
         ///         assert_eq!(request.headers()["via"], "1.1 gateway");
         ///         Ok::<_, std::convert::Infallible>(Response::new(Full::<Bytes>::default()))
         ///     }));
-        /// let response = service.oneshot(Request::new(Empty::new())).await?;
+        /// let response = service.clone().oneshot(Request::new(Empty::new())).await?;
         /// assert!(response.headers().is_empty());
+        ///
+        /// // What has been here before goes no further.
+        /// let again = Request::builder().header("via", "1.1 gateway, 1.1 other").body(Empty::new())?;
+        /// assert_eq!(service.oneshot(again).await?.status(), StatusCode::LOOP_DETECTED);
         /// # Ok::<_, Box<dyn std::error::Error>>(())
         /// # }).unwrap();
         /// # }
