@@ -6,7 +6,8 @@
 //! ```
 //!
 //! It prints a table of the requests (on which connection, new or used, how many attempts, and where the time
-//! went) and a summary.
+//! went) and a summary. Ctrl-C ends it early, with the table and the summary of what has come until then; requests
+//! on their way are counted as cut off, and the exit status is 1. Bodies are counted and not kept.
 
 mod args;
 mod connector;
@@ -32,6 +33,7 @@ use tower_idempotent_retry::{IdempotencyKeyLayer, RetryLayer};
 use crate::args::Args;
 use crate::connector::{TimedConnector, since};
 use crate::fetch::{BoxError, Outcome};
+use crate::report::Progress;
 use crate::tally::Tally;
 
 #[tokio::main]
@@ -80,12 +82,16 @@ async fn run(args: Args) -> Result<bool, BoxError> {
 
     let outcomes = collect(&mut done, asked).await;
     let elapsed = since(begun);
+    let progress = Progress {
+        asked,
+        begun: next.load(Ordering::Relaxed).min(asked),
+    };
     if !args.summary {
         println!("{}", report::table(&outcomes));
     }
     print!(
         "{}",
-        report::summary(&outcomes, asked, &tally.counts(), elapsed)
+        report::summary(&outcomes, progress, &tally.counts(), elapsed)
     );
     Ok(outcomes.len() == asked && !outcomes.iter().any(Outcome::failed))
 }
@@ -134,6 +140,8 @@ fn client(
 async fn collect(done: &mut mpsc::Receiver<(usize, Outcome)>, asked: usize) -> Vec<Outcome> {
     let mut outcomes = Vec::with_capacity(asked);
     let bar = progress_bar(asked);
+    // One for the whole time: a signal between two of them would be lost.
+    let mut interrupted = std::pin::pin!(tokio::signal::ctrl_c());
     let mut long = std::pin::pin!(tokio::time::sleep(Duration::from_millis(500)));
     let mut shown = false;
     loop {
@@ -143,13 +151,16 @@ async fn collect(done: &mut mpsc::Receiver<(usize, Outcome)>, asked: usize) -> V
                 None => break,
             },
             () = &mut long, if !shown => shown = true,
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut interrupted => break,
         }
         if shown {
             bar.set_position(outcomes.len() as u64);
         }
     }
     bar.finish_and_clear();
+    while let Ok(result) = done.try_recv() {
+        outcomes.push(result);
+    }
     outcomes.sort_by_key(|(n, _)| *n);
     outcomes.into_iter().map(|(_, outcome)| outcome).collect()
 }

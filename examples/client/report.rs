@@ -98,10 +98,19 @@ fn millis(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1000.0)
 }
 
+/// How far it went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Progress {
+    /// Requests to be made.
+    pub(crate) asked: usize,
+    /// Of these, the ones that were begun.
+    pub(crate) begun: usize,
+}
+
 /// What it all came to.
 pub(crate) fn summary(
     outcomes: &[Outcome],
-    asked: usize,
+    progress: Progress,
     counts: &Counts,
     elapsed: Duration,
 ) -> String {
@@ -117,8 +126,13 @@ pub(crate) fn summary(
     };
 
     let mut requests = format!("{}, {failed} failed", outcomes.len());
-    if outcomes.len() < asked {
-        let _ = write!(requests, ", {} not begun", asked - outcomes.len());
+    for (count, what) in [
+        (progress.begun.saturating_sub(outcomes.len()), "cut off"),
+        (progress.asked - progress.begun, "not begun"),
+    ] {
+        if count > 0 {
+            let _ = write!(requests, ", {count} {what}");
+        }
     }
     line("requests", requests);
     line("attempts", attempts(outcomes));
