@@ -3,11 +3,13 @@
 //! ```text
 //! cargo bench --bench serve
 //! cargo bench --bench serve -- memory 19000          # only that table, with so many connections
+//! cargo bench --bench serve -- parking 5000          # only the cost of parking, beside so many idle connections
 //! cargo bench --bench serve -- peer 127.0.0.1:8080 PID 10000   # memory of another server
 //! ```
 //!
-//! Prints three tables: requests per second and CPU time per request at 1, 32 and 256 connections;
-//! memory per idle connection, of 10,000; and how long a drain takes with as many. `-- --test` runs
+//! Prints three tables: requests per second and CPU time per request at 1, 32 and 256 connections; the same
+//! with and without parking, beside 5,000 connections that are idle, with what it takes to wake and park each of
+//! these; memory per idle connection, of 10,000, and how long a drain takes with as many. `-- --test` runs
 //! everything once with small numbers.
 //!
 //! Each server is a process of its own, started from this binary, with one thread. CPU time is that of
@@ -18,6 +20,8 @@
 mod load;
 #[path = "serve/memory.rs"]
 mod memory;
+#[path = "serve/parking.rs"]
+mod parking;
 #[path = "serve/process.rs"]
 mod process;
 #[path = "serve/servers.rs"]
@@ -31,6 +35,9 @@ use self::servers::Kind;
 #[global_allocator]
 static ALLOCATOR: &stats_alloc::StatsAlloc<std::alloc::System> = &stats_alloc::INSTRUMENTED_SYSTEM;
 
+const ROUNDS: usize = 9;
+const TIME: Duration = Duration::from_millis(1500);
+
 fn main() {
     let args: Vec<_> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
@@ -41,14 +48,19 @@ fn main() {
             pid.parse().expect("a process id"),
             count.parse().expect("a number"),
         ),
+        ["parking", count, ..] => {
+            parking::table(count.parse().expect("a number"), ROUNDS, TIME);
+        }
         ["memory", count, ..] => memory::table(count.parse().expect("a number")),
-        ["load", ..] => throughput(9, Duration::from_millis(1500)),
+        ["load", ..] => throughput(ROUNDS, TIME),
         _ if args.contains(&"--test") => {
             throughput(1, Duration::from_millis(20));
+            parking::table(20, 1, Duration::from_millis(20));
             memory::table(20);
         }
         _ => {
-            throughput(9, Duration::from_millis(1500));
+            throughput(ROUNDS, TIME);
+            parking::table(5000, ROUNDS, TIME);
             memory::table(10_000);
         }
     }

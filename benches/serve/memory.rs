@@ -12,7 +12,7 @@ use crate::process::{Server, resident};
 use crate::servers::Kind;
 
 /// Connections opened a second, so that those that park do so meanwhile.
-const PACE: usize = 2000;
+pub(crate) const PACE: usize = 2000;
 
 pub(crate) fn table(count: usize) {
     let runtime = runtime();
@@ -62,17 +62,11 @@ fn measure(runtime: &Runtime, kind: Kind, count: usize, pace: Option<usize>) -> 
     pause(runtime, Duration::from_millis(300));
     let before = server.memory();
     let clients = runtime.block_on(open(addr, count, pace));
-    let parks = matches!(kind, Kind::OursParked | Kind::OursAxumParked);
-    let start = Instant::now();
-    let mut after = server.memory();
-    while parks && after.parked < count {
-        pause(runtime, Duration::from_millis(50));
-        assert!(
-            Instant::now() - start < Duration::from_secs(60),
-            "{after:?}"
-        );
-        after = server.memory();
-    }
+    let after = if kind.parks() {
+        server.until_parked(count)
+    } else {
+        server.memory()
+    };
     let drain = kind.drains().then(|| server.drain());
     drop(clients);
     Measured {
@@ -82,7 +76,7 @@ fn measure(runtime: &Runtime, kind: Kind, count: usize, pace: Option<usize>) -> 
     }
 }
 
-async fn open(addr: SocketAddr, count: usize, pace: Option<usize>) -> Vec<TcpStream> {
+pub(crate) async fn open(addr: SocketAddr, count: usize, pace: Option<usize>) -> Vec<TcpStream> {
     let start = Instant::now();
     let mut clients = Vec::with_capacity(count);
     for n in 0..count {
@@ -99,11 +93,11 @@ async fn open(addr: SocketAddr, count: usize, pace: Option<usize>) -> Vec<TcpStr
     clients
 }
 
-fn pause(runtime: &Runtime, time: Duration) {
+pub(crate) fn pause(runtime: &Runtime, time: Duration) {
     runtime.block_on(async { tokio::time::sleep(time).await });
 }
 
-fn runtime() -> Runtime {
+pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use crate::servers::Kind;
 
 pub(crate) struct Server {
@@ -48,6 +50,22 @@ impl Server {
             live: told[0],
             resident: told[1],
             parked: told[2],
+        }
+    }
+
+    /// Its memory once at least so many connections are parked.
+    pub(crate) fn until_parked(&mut self, count: usize) -> Memory {
+        let start = Instant::now();
+        loop {
+            let memory = self.memory();
+            if memory.parked >= count {
+                return memory;
+            }
+            assert!(
+                Instant::now() - start < Duration::from_secs(60),
+                "{memory:?}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

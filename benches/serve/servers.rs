@@ -70,6 +70,11 @@ impl Kind {
         !matches!(self, Self::Hyper | Self::AxumServe)
     }
 
+    /// Whether its connections park within a few hundred milliseconds.
+    pub(crate) const fn parks(self) -> bool {
+        matches!(self, Self::OursParked | Self::OursAxumParked)
+    }
+
     fn server(self) -> Server {
         let server = Server::new()
             .policy(Policy::safe())
