@@ -3,13 +3,13 @@
 //! `cargo bench --bench pool` prints three tables: CPU per request and throughput at 1, 32 and 256
 //! concurrent requests; the time to the first byte of each of 200 requests sent at once; and memory per
 //! idle connection. `-- --test` runs everything once with small numbers.
-//! `POOL_BENCH_PROFILE="pool 256 20000"` sends so many requests, so many at once, with one client on one
+//! `POOL_BENCH_PROFILE="pool 256 20000 1"` sends 20000 requests, 256 at once, with one client on one
 //! thread, and nothing else: for callgrind.
 //!
 //! The server is a process of its own, started from this binary, so that its CPU time is not counted.
-//! Rounds of both clients alternate, and the median of the rounds is printed. The pool runs with its
-//! default limit of 64 connections, the legacy client without one, as it has none; the burst has both
-//! as they are and the pool with a limit of 6, too.
+//! Rounds of the clients alternate, and the median of the rounds is printed. The pool runs with its
+//! default limit of 64 connections, without and with pipelining; the legacy client without a limit, as it
+//! has none; the burst has both as they are and the pool with a limit of 6, too.
 
 use std::convert::Infallible;
 use std::io::{BufRead, BufReader};
@@ -42,29 +42,37 @@ enum Subject {
     Legacy(Arc<Client<HttpConnector, Body>>),
 }
 
+/// The pool's limits for all origins together, unless that for one is higher.
+const DEFAULT_TOTAL: NonZeroUsize = NonZeroUsize::new(512).expect("not zero");
+const DEFAULT_IDLE: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
-    Pool { limit: usize },
+    Pool { limit: usize, depth: usize },
     Legacy,
 }
 
 impl Kind {
     fn name(self) -> String {
         match self {
-            Self::Pool { limit } => format!("pool, limit {limit}"),
+            Self::Pool { limit, depth: 1 } => format!("pool, limit {limit}"),
+            Self::Pool { depth, .. } => format!("pool, depth {depth}"),
             Self::Legacy => "legacy client".to_owned(),
         }
     }
 
     fn build(self) -> Subject {
         match self {
-            Self::Pool { limit } => {
+            Self::Pool { limit, depth } => {
                 let limit = NonZeroUsize::new(limit).expect("not zero");
-                let builder = Pool::builder()
+                let mut builder = Pool::builder()
                     .max_per_origin(limit)
                     .max_idle_per_origin(limit)
-                    .max_total(limit)
-                    .max_idle(limit);
+                    .max_total(limit.max(DEFAULT_TOTAL))
+                    .max_idle(limit.max(DEFAULT_IDLE));
+                if let Some(depth) = NonZeroUsize::new(depth).filter(|depth| depth.get() > 1) {
+                    builder = builder.pipeline_depth(depth);
+                }
                 Subject::Pool(builder.build(connector()))
             }
             Self::Legacy => Subject::Legacy(Arc::new(
@@ -224,18 +232,19 @@ fn steady_state(runtime: &Runtime, server: &Server, test: bool) {
         "\n{:<16} {:>10} {:>12} {:>14}",
         "client", "concurrent", "requests/s", "CPU us/request"
     );
-    let (requests, rounds) = if test { (200, 1) } else { (30_000, 7) };
-    let kinds = [Kind::Pool { limit: 64 }, Kind::Legacy];
+    let (requests, rounds) = if test { (200, 1) } else { (30_000, 9) };
+    let pool = |depth| Kind::Pool { limit: 64, depth };
+    let kinds = [pool(1), Kind::Legacy, pool(8)];
     let uri = server.uri("/");
     for concurrent in [1, 32, 256] {
         let subjects = kinds.map(|kind| runtime.block_on(async move { kind.build() }));
         for subject in &subjects {
             runtime.block_on(throughput(subject, &uri, concurrent, requests / 10));
         }
-        let mut results = [Vec::new(), Vec::new()];
+        let mut results = [const { Vec::new() }; 3];
         for round in 0..rounds {
-            // Either is first as often as the other.
-            for at in [round % 2, 1 - round % 2] {
+            // Each is first as often as the others.
+            for at in [0, 1, 2].map(|at| (at + round) % 3) {
                 results[at].push(runtime.block_on(throughput(
                     &subjects[at],
                     &uri,
@@ -263,8 +272,11 @@ fn cold_burst(runtime: &Runtime, server: &Server, test: bool) {
     let uri = server.uri("/work");
     let rounds = if test { 1 } else { 9 };
     for kind in [
-        Kind::Pool { limit: 6 },
-        Kind::Pool { limit: 64 },
+        Kind::Pool { limit: 6, depth: 1 },
+        Kind::Pool {
+            limit: 64,
+            depth: 1,
+        },
         Kind::Legacy,
     ] {
         let mut all = Vec::new();
@@ -320,7 +332,10 @@ async fn idle_memory_of(kind: &str) {
     let count: usize = var("POOL_BENCH_COUNT").parse().expect("a number");
     let uri: Uri = var("POOL_BENCH_URI").parse().expect("a URI");
     let kind = match kind {
-        "pool" => Kind::Pool { limit: count },
+        "pool" => Kind::Pool {
+            limit: count,
+            depth: 1,
+        },
         _ => Kind::Legacy,
     };
     let subject = kind.build();
@@ -343,20 +358,33 @@ async fn idle_memory_of(kind: &str) {
 fn profile(what: &str) {
     let mut what = what.split(' ');
     let kind = match what.next() {
-        Some("pool") => Kind::Pool { limit: 64 },
+        Some("pool") => Kind::Pool {
+            limit: 64,
+            depth: 1,
+        },
+        Some("pipelined") => Kind::Pool {
+            limit: 64,
+            depth: 8,
+        },
         _ => Kind::Legacy,
     };
     let mut number = || what.next().and_then(|n| n.parse().ok()).expect("a number");
-    let (concurrent, requests) = (number(), number());
+    let (concurrent, requests, threads) = (number(), number(), number());
     let server = Server::start();
     let uri = server.uri("/");
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let mut runtime = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = runtime
+        .worker_threads(threads)
         .enable_all()
         .build()
         .expect("a runtime");
     runtime.block_on(async {
         let subject = kind.build();
-        throughput(&subject, &uri, concurrent, requests).await;
+        let (rate, cpu) = throughput(&subject, &uri, concurrent, requests).await;
+        println!("{rate:.0} requests/s, {cpu:.1} us CPU each");
     });
 }
 

@@ -39,7 +39,7 @@ impl AuthorityKey {
 impl PartialEq for AuthorityKey {
     fn eq(&self, other: &Self) -> bool {
         let (one, other) = (self.0.as_str().as_bytes(), other.0.as_str().as_bytes());
-        one == other || one.eq_ignore_ascii_case(other)
+        std::ptr::eq(one, other) || one == other || one.eq_ignore_ascii_case(other)
     }
 }
 
@@ -49,22 +49,16 @@ impl Hash for AuthorityKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         // This bit is all that upper and lower case differ in. That it also joins a few other bytes
         // costs a comparison, not an equality.
-        const LOWER: u64 = 0x2020_2020_2020_2020;
-        let text = self.0.as_str().as_bytes();
-        state.write_usize(text.len());
-        let mut words = text.chunks_exact(8);
-        for word in &mut words {
-            let word = word
-                .iter()
-                .rev()
-                .fold(0, |word, byte| word << 8 | u64::from(*byte));
-            state.write_u64(word | LOWER);
+        const LOWER: u8 = 0x20;
+        // In pieces as long as most authorities: hashers are faster with one long piece than with words.
+        for piece in self.0.as_str().as_bytes().chunks(64) {
+            let mut lower = [0; 64];
+            for (to, from) in lower.iter_mut().zip(piece) {
+                *to = from | LOWER;
+            }
+            state.write(&lower[..piece.len()]);
         }
-        let rest = words
-            .remainder()
-            .iter()
-            .fold(0, |word, byte| word << 8 | u64::from(*byte));
-        state.write_u64(rest | LOWER);
+        state.write_usize(self.0.as_str().len());
     }
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 
 use http::Request;
-use tower_conn_core::Connection;
+use tower_conn_core::{Connection, sources};
 
 use crate::ConnectionUse;
 
@@ -206,27 +206,19 @@ impl Error for PoolError {
 ///
 /// h2 reports a stream as failed by GOAWAY only if its id is above the last one that GOAWAY names.
 pub(crate) fn is_unprocessed(error: &(dyn Error + 'static)) -> bool {
-    find::<h2::Error>(error).is_some_and(|error| {
-        error.is_remote()
-            && (error.is_go_away()
-                || (error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM)))
+    sources(error).any(|error| {
+        error.downcast_ref::<h2::Error>().is_some_and(|error| {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (error.is_go_away() || refused)
+        })
     })
 }
 
 /// Whether there was no local address to connect from.
 pub(crate) fn is_addr_not_available(error: &(dyn Error + 'static)) -> bool {
-    find::<io::Error>(error).is_some_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
-}
-
-fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref() {
-            return Some(found);
-        }
-        next = error.source();
-    }
-    None
+    sources(error)
+        .filter_map(<dyn Error>::downcast_ref::<io::Error>)
+        .any(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 #[cfg(test)]
@@ -245,7 +237,7 @@ mod tests {
 
     #[test]
     fn an_io_error_is_found_behind_others() {
-        let inner = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let inner = io::Error::other(io::Error::from(io::ErrorKind::AddrNotAvailable));
         let outer = PoolError::new(PoolErrorKind::Connect, Delivery::NotSent).because(inner);
         assert!(is_addr_not_available(&outer));
         assert!(!is_addr_not_available(&io::Error::other("no")));

@@ -175,6 +175,7 @@ mod builder;
 mod conn;
 mod driver;
 mod error;
+mod exchange;
 mod incoming;
 mod io;
 mod observe;

@@ -56,12 +56,11 @@ impl Hasher for Taken {
 impl Origin {
     fn new(scheme: &Scheme, authority: &Authority) -> Option<Self> {
         static SEED: OnceLock<RandomState> = OnceLock::new();
-        let (scheme, authority) = (scheme.clone(), bare(scheme, authority)?.into());
-        let hash = SEED
-            .get_or_init(RandomState::new)
-            .hash_one((&scheme, &authority));
+        let authority = AuthorityKey::from(bare(scheme, authority)?);
+        // The scheme is compared, and not part of the hash: hosts with both are few.
+        let hash = SEED.get_or_init(RandomState::new).hash_one(&authority);
         Some(Self {
-            scheme,
+            scheme: scheme.clone(),
             authority,
             hash,
         })
@@ -71,11 +70,7 @@ impl Origin {
     #[must_use]
     pub fn of(uri: &Uri) -> Option<Self> {
         let scheme = uri.scheme()?;
-        let authority = uri.authority()?;
-        if authority.host().is_empty() {
-            return None;
-        }
-        Self::new(scheme, authority)
+        Self::new(scheme, uri.authority()?)
     }
 
     /// The origin of a request; CONNECT names no scheme, and means TCP (RFC 9110 section 9.3.6).
@@ -119,6 +114,7 @@ impl fmt::Display for Origin {
     }
 }
 
+/// Without user information and without the default port; `None` if there is no host.
 fn bare(scheme: &Scheme, authority: &Authority) -> Option<Authority> {
     let text = authority.as_str();
     let host = text.rsplit_once('@').map_or(text, |(_, host)| host);
@@ -131,7 +127,9 @@ fn bare(scheme: &Scheme, authority: &Authority) -> Option<Authority> {
     };
     let host = host.strip_suffix(default).unwrap_or(host);
     let host = host.strip_suffix(':').unwrap_or(host);
-    if host.len() == text.len() {
+    if host.is_empty() || host.starts_with(':') {
+        None
+    } else if host.len() == text.len() {
         Some(authority.clone())
     } else {
         host.parse().ok()
@@ -201,7 +199,10 @@ mod tests {
         assert_eq!(origin("https://h:443/").as_deref(), Some("https://h"));
         assert_eq!(origin("https://h:80/").as_deref(), Some("https://h:80"));
         assert_eq!(origin("http://[::1]:80/").as_deref(), Some("http://[::1]"));
-        assert_eq!(origin("/path"), None);
+        for none in ["/path", "http://:80/", "http://me@:81/"] {
+            let parsed = none.parse::<Uri>();
+            assert!(parsed.is_err() || origin(none).is_none(), "{none}");
+        }
     }
 
     #[test]

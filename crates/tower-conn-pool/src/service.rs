@@ -9,21 +9,12 @@ use http::{Request, Response, Uri};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use hyper_util::client::legacy::connect::Connection as Transport;
-use tower_conn_core::{CloseReason, Connection, Exchange};
-use tower_keep_alive::KeepAliveHint;
 use tower_service::Service;
 
-use crate::body::Lease;
-use crate::conn::{Conn, SendFailed, Wire};
 use crate::error::BoxError;
-use crate::incoming::Incoming;
-use crate::origin::address;
-use crate::policy::{Asked, Need, answer};
-use crate::shared::{Checkout, Dial, Shared, Stats};
-use crate::{
-    CloseDelimited, ConnectionUse, Delivery, Origin, PoolBody, PoolBuilder, PoolError,
-    PoolErrorKind, PoolEvent, PoolObserver,
-};
+use crate::exchange::exchange;
+use crate::shared::{Shared, Stats};
+use crate::{PoolBody, PoolBuilder, PoolError, PoolObserver};
 
 /// A pool of client connections, as a `Service<Request<B>>`.
 ///
@@ -131,254 +122,19 @@ impl fmt::Debug for ResponseFuture {
     }
 }
 
-/// How often a request that a reused connection handed back unwritten is tried on another one before
-/// it insists on a new connection.
-const REUSES: u32 = 2;
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http_body_util::Full;
 
-async fn exchange<C, B, O>(
-    pool: Arc<Shared<C, B, O>>,
-    mut request: Request<B>,
-) -> Result<Response<PoolBody>, PoolError>
-where
-    C: Dial<B>,
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-    O: PoolObserver,
-{
-    let Some(origin) = Origin::of_request(&request) else {
-        let error = PoolError::new(PoolErrorKind::InvalidUri, Delivery::NotSent);
-        return Err(error.returning(request));
-    };
-    let mut need = Need::of(&request, &pool.limits);
-    let uri = request.uri().clone();
-    let version = request.version();
-    let mut tries = 0;
-    loop {
-        need.fresh |= tries > REUSES;
-        tries += 1;
-        let granted = match pool.checkout(&origin, need) {
-            Ok(Checkout::Got(conn)) => Ok(conn),
-            Ok(Checkout::Wait(waiting)) => waiting.await,
-            Err(error) => Err(error),
-        };
-        let conn = match granted {
-            Ok(conn) => conn,
-            Err(error) => return Err(error.returning(request)),
-        };
-        let idle_for = conn.handle.idle_for();
-        let Ok(begun) = conn.handle.begin() else {
-            // It closed between the pool and here, and the pool has let go of it.
-            conn.unused();
-            if conn.handle.exchanges_begun() == 0 {
-                return Err(unsent(&conn.handle, None).returning(request));
-            }
-            continue;
-        };
-        let usage = ConnectionUse {
-            exchanges_before: begun.number().wrapping_sub(1),
-            idle_for: idle_for.filter(|_| begun.number() != 1),
-        };
-        let sent = InFlight::new(conn, begun);
-        if usage.is_reused() {
-            sent.look_first(idle_for, pool.limits.check_after).await;
-            let idle = idle_for.unwrap_or_default();
-            pool.watch
-                .observer
-                .on_event(&PoolEvent::Reused(&sent.conn.handle, idle));
-        }
-        let asked = Asked::of(&request);
-        let http2 = sent.conn.wire == Wire::Http2;
-        address(
-            &mut request,
-            origin.scheme(),
-            sent.conn.host.as_ref(),
-            http2,
-            sent.conn.connected.is_proxied(),
-        );
-        let written = sent.conn.io.written();
-        let result = match sent.conn.send(request) {
-            Ok(sending) => sending.await,
-            Err(refused) => {
-                request = restore(refused, &uri, version);
-                let handle = sent.conn.handle.clone();
-                drop(sent.end());
-                if usage.is_reused() {
-                    continue;
-                }
-                return Err(unsent(&handle, Some(usage)).returning(request));
-            }
-        };
-        let mut failed = match result {
-            Ok(response) => {
-                return Ok(respond(&pool, sent, usage, &asked, response));
-            }
-            Err(failed) => failed,
-        };
-        let handle = sent.conn.handle.clone();
-        if sent.conn.wire == Wire::Http1 && sent.conn.io.written() == written {
-            failed.delivery = Delivery::NotSent;
-        }
-        sent.failed(&failed);
-        let SendFailed {
-            kind,
-            delivery,
-            request: back,
-            source,
-            ..
-        } = *failed;
-        match back.map(|back| restore(back, &uri, version)) {
-            Some(back) if usage.is_reused() && kind == PoolErrorKind::Exchange => request = back,
-            back => {
-                let error = PoolError::new(kind, delivery)
-                    .because(source)
-                    .on(handle, Some(usage));
-                return Err(match back {
-                    Some(request) => error.returning(request),
-                    None => error,
-                });
-            }
-        }
-    }
-}
+    use super::*;
 
-/// The connection ended before it took the request.
-fn unsent(connection: &Connection, usage: Option<ConnectionUse>) -> PoolError {
-    PoolError::new(PoolErrorKind::Exchange, Delivery::NotSent).on(connection.clone(), usage)
-}
-
-/// Undoes what was done to fit a request to its connection.
-fn restore<B>(mut request: Request<B>, uri: &Uri, version: http::Version) -> Request<B> {
-    *request.uri_mut() = uri.clone();
-    *request.version_mut() = version;
-    request
-}
-
-fn respond<C, B, O>(
-    pool: &Shared<C, B, O>,
-    sent: InFlight<B>,
-    usage: ConnectionUse,
-    asked: &Asked,
-    mut response: Response<Incoming>,
-) -> Response<PoolBody>
-where
-    B: Send + 'static,
-    O: PoolObserver,
-{
-    let (conn, exchange) = sent.into_parts();
-    conn.handle.saw_version(response.version());
-    let answer = answer(asked, &response);
-    let hint = KeepAliveHint::of(&response);
-    conn.note_hint(hint);
-    if !hint.is_none() {
-        let idle_time = pool.limits.idle_time(hint.timeout());
-        pool.watch.observer.on_event(&PoolEvent::Hint {
-            connection: &conn.handle,
-            hint,
-            idle_time: idle_time.map(|(time, _)| time),
-        });
-    }
-    match answer.retire {
-        Some(CloseReason::Upgraded) => conn.io.set_upgraded(),
-        // Said now, because hyper may close it by itself at the end of the message.
-        Some(reason) => {
-            conn.handle.request_close(reason);
-        }
-        None => {}
-    }
-    let extensions = response.extensions_mut();
-    conn.connected.get_extras(extensions);
-    extensions.insert(conn.handle.clone());
-    extensions.insert(usage);
-    if answer.close_delimited {
-        extensions.insert(CloseDelimited);
-    }
-    response.map(|incoming| {
-        PoolBody::new(
-            incoming,
-            Lease {
-                conn,
-                exchange,
-                usage,
-                retire: answer.retire,
-            },
-        )
-    })
-}
-
-/// A request that is being sent; its connection is of no more use if this is dropped.
-struct InFlight<B> {
-    conn: Arc<Conn<B>>,
-    exchange: Option<Exchange>,
-}
-
-impl<B> InFlight<B> {
-    const fn new(conn: Arc<Conn<B>>, exchange: Exchange) -> Self {
-        Self {
-            conn,
-            exchange: Some(exchange),
-        }
-    }
-
-    /// Gives an end of stream, or bytes nobody asked for, that have arrived but that the runtime has
-    /// not reported yet, a chance to be seen before the request is written.
-    async fn look_first(
-        &self,
-        idle_for: Option<std::time::Duration>,
-        check_after: std::time::Duration,
-    ) {
-        if idle_for.is_none_or(|idle| idle < check_after) || self.conn.wire == Wire::Http2 {
-            return;
-        }
-        if self.conn.bare_tcp {
-            self.conn.io.look_before_use();
-        } else if self.conn.wire == Wire::Http1 {
-            // What the runtime polls on its way back here includes the transport.
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// It is over, and the connection takes others as before.
-    fn end(mut self) -> Arc<Conn<B>> {
-        self.exchange = None;
-        self.conn.unused();
-        Arc::clone(&self.conn)
-    }
-
-    fn failed(self, error: &SendFailed<B>) {
-        let conn = self.end();
-        if let Some(reason) = error.reason {
-            let unannounced = matches!(
-                reason,
-                CloseReason::PeerClosed | CloseReason::PeerReset | CloseReason::IncompleteMessage
-            );
-            if unannounced && conn.wire == Wire::Pipelined && error.delivery == Delivery::Ambiguous
-            {
-                conn.note_lost();
-            }
-            conn.retire(reason);
-        }
-        if conn.wire != Wire::Http2 {
-            conn.settle();
-        }
-    }
-
-    fn into_parts(mut self) -> (Arc<Conn<B>>, Exchange) {
-        let exchange = self.exchange.take().expect("taken once");
-        (Arc::clone(&self.conn), exchange)
-    }
-}
-
-impl<B> Drop for InFlight<B> {
-    fn drop(&mut self) {
-        if self.exchange.take().is_none() {
-            return;
-        }
-        if self.conn.wire.is_shared() {
-            self.conn.leave();
-        } else {
-            self.conn.retire(CloseReason::Aborted);
-            self.conn.settle();
-        }
+    /// Each request allocates it; above about a kilobyte allocators are slower.
+    #[test]
+    fn the_future_of_a_request_is_small() {
+        let pool: Pool<_, _> = Pool::new(crate::connector());
+        let future = exchange(pool.shared, Request::new(Full::<Bytes>::default()));
+        let size = size_of_val(&future);
+        assert!(size <= 1024, "{size}");
     }
 }

@@ -1,11 +1,12 @@
 //! One pooled connection: its sender, and what happens to it when an exchange is over.
 
+mod in_flight;
+mod leased;
+mod returning;
 mod sender;
 
-use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
@@ -16,10 +17,10 @@ use tokio::time::Instant;
 use tower_conn_core::{CloseReason, Connection, Exchange};
 use tower_keep_alive::KeepAliveHint;
 
-pub(crate) use self::sender::{SendFailed, SendResult, Sender};
-use crate::body::Leased;
+pub(crate) use self::in_flight::{InFlight, Unanswered};
+pub(crate) use self::returning::Returning;
+pub(crate) use self::sender::{SendFailed, Sender, Sent};
 use crate::error::BoxError;
-use crate::incoming::Incoming;
 use crate::io::IoState;
 use crate::observe::Watch;
 use crate::shared::Opened;
@@ -91,24 +92,6 @@ struct Inner<B> {
     /// The server's last word on idle time, and on how many more requests it takes.
     timeout: Option<Duration>,
     max: Option<u32>,
-}
-
-/// A connection whose response is over, or given up, and that is not free yet.
-pub(crate) enum Returning {
-    /// hyper is not ready for another request: the request body is not done.
-    Unready(Exchange),
-    /// The rest of a dropped response body, and how many more bytes of it may come.
-    Drain(Incoming, u64, Exchange, Option<CloseReason>),
-}
-
-impl Returning {
-    /// Why the connection closes if it takes too long.
-    pub(crate) fn reason(&self) -> CloseReason {
-        match self {
-            Self::Unready(_) => CloseReason::IncompleteMessage,
-            Self::Drain(..) => CloseReason::BodyDropped,
-        }
-    }
 }
 
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -284,85 +267,6 @@ impl<B> Conn<B> {
             None => self.retire(CloseReason::Application),
         }
     }
-
-    fn is_ready(&self) -> bool {
-        self.io.is_request_done()
-            && matches!(&lock(&self.inner).sender, Some(Sender::Http1(sender)) if sender.is_ready())
-    }
-
-    fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<bool> {
-        match &mut lock(&self.inner).sender {
-            Some(Sender::Http1(sender)) => sender
-                .poll_ready(cx)
-                .map(|ready| ready.is_ok() && self.io.is_request_done()),
-            _ => Poll::Ready(false),
-        }
-    }
-
-    fn leave_to_driver(&self, returning: Returning) {
-        *lock(&self.returning) = Some(returning);
-        self.driver.wake();
-        if self.io.is_gone() {
-            // The driver may have ended before this was left to it.
-            self.clear();
-        }
-    }
-
-    /// Ends what has been left to a driver that is no more.
-    pub(crate) fn clear(&self) {
-        let left = lock(&self.returning).take();
-        drop(left);
-        if self.handle.is_idle() {
-            self.settle();
-        }
-    }
-
-    /// For the driver: what has been left to it.
-    pub(crate) fn poll_returning(&self, cx: &mut Context<'_>) -> Option<Returning> {
-        self.driver.register(cx.waker());
-        lock(&self.returning).take()
-    }
-
-    /// For the driver: goes on with what has been left to it. Ready with the reason if the
-    /// connection has to be cut.
-    pub(crate) fn poll_return(
-        self: &Arc<Self>,
-        cx: &mut Context<'_>,
-        slot: &mut Option<Returning>,
-    ) -> Poll<CloseReason> {
-        while let Some(Returning::Drain(rest, left, _, _)) = slot {
-            match Pin::new(rest).poll_frame(cx) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Some(Ok(frame))) => {
-                    let len = frame.data_ref().map_or(0, |data| data.len() as u64);
-                    match left.checked_sub(len) {
-                        Some(rest) => *left = rest,
-                        None => return Poll::Ready(CloseReason::BodyDropped),
-                    }
-                }
-                Poll::Ready(Some(Err(_))) => return Poll::Ready(CloseReason::IncompleteMessage),
-                Poll::Ready(None) => match slot.take() {
-                    Some(Returning::Drain(_, _, exchange, None)) => {
-                        *slot = Some(Returning::Unready(exchange));
-                    }
-                    Some(Returning::Drain(_, _, _, Some(reason))) => {
-                        return Poll::Ready(reason);
-                    }
-                    Some(Returning::Unready(_)) | None => {}
-                },
-            }
-        }
-        match self.poll_ready(cx) {
-            Poll::Ready(true) => {
-                if let Some(Returning::Unready(exchange)) = slot.take() {
-                    Arc::clone(self).free(exchange);
-                }
-                Poll::Pending
-            }
-            // hyper says no more: its connection is ending, which the driver sees by itself.
-            Poll::Ready(false) | Poll::Pending => Poll::Pending,
-        }
-    }
 }
 
 impl<B> Conn<B>
@@ -371,77 +275,9 @@ where
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    /// Hands a request over; gives it back if the connection has ended.
-    #[expect(clippy::result_large_err, reason = "the request, whole")]
-    pub(crate) fn send(
-        &self,
-        request: Request<B>,
-    ) -> Result<impl Future<Output = SendResult<B>> + use<B>, Request<B>> {
-        match &mut lock(&self.inner).sender {
-            Some(sender) => Ok(sender.send(request, &self.io)),
-            None => Err(request),
-        }
-    }
-}
-
-// ===== impl Leased for Conn =====
-
-impl<B: Send + 'static> Leased for Conn<B> {
-    fn finished(self: Arc<Self>, exchange: Exchange, retire: Option<CloseReason>) {
-        match retire {
-            // The transport belongs to the tunnel now, and tells its end by itself.
-            Some(CloseReason::Upgraded) => drop(exchange),
-            Some(reason) => {
-                drop(exchange);
-                self.retire(reason);
-                self.settle();
-                if self.wire.is_shared() {
-                    self.leave();
-                }
-            }
-            None if self.wire.is_shared() => {
-                drop(exchange);
-                self.leave();
-            }
-            None if self.is_ready() => self.free(exchange),
-            None => self.leave_to_driver(Returning::Unready(exchange)),
-        }
-    }
-
-    fn dropped(self: Arc<Self>, rest: Incoming, exchange: Exchange, retire: Option<CloseReason>) {
-        if self.wire.is_shared() {
-            // HTTP/2 sends RST_STREAM. A pipelined connection reads the rest, within bounds, and says
-            // when it has.
-            drop(rest);
-            drop(exchange);
-            if let Some(reason) = retire {
-                self.retire(reason);
-            }
-            return self.leave();
-        }
-        let limit = self.home().map_or(0, |home| home.drain_limits().0);
-        if retire.is_some() || rest.size_hint().lower() > limit {
-            drop(exchange);
-            self.retire(CloseReason::BodyDropped);
-        } else {
-            self.leave_to_driver(Returning::Drain(rest, limit, exchange, retire));
-        }
-    }
-
-    fn failed(self: Arc<Self>, exchange: Exchange, reason: CloseReason) {
-        drop(exchange);
-        match self.wire {
-            Wire::Http1 => {
-                self.retire(reason);
-                self.settle();
-            }
-            Wire::Http2 => self.leave(),
-            Wire::Pipelined => {
-                self.retire(reason);
-                self.settle();
-                self.leave();
-            }
-        }
+    /// Hands a request over; its future gives it back if the connection has ended.
+    fn send(&self, request: Request<B>) -> impl Future<Output = Sent<B>> + use<B> {
+        sender::send(&mut lock(&self.inner).sender, request, &self.io)
     }
 }
 

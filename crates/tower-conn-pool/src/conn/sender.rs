@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -36,36 +36,47 @@ impl<B> Sender<B> {
     }
 }
 
-impl<B> Sender<B>
+/// Sends a request by the sender of a connection, if that has not ended.
+pub(super) fn send<B>(
+    sender: &mut Option<Sender<B>>,
+    request: Request<B>,
+    io: &Arc<IoState>,
+) -> impl Future<Output = Sent<B>> + use<B>
 where
     B: Body + Send + Unpin + 'static,
     B::Data: Send,
     B::Error: Into<BoxError>,
 {
-    pub(super) fn send(
-        &mut self,
-        request: Request<B>,
-        io: &Arc<IoState>,
-    ) -> impl Future<Output = SendResult<B>> + use<B> {
-        match self {
-            Self::Http1(sender) => {
-                io.request_begins();
-                let request = request.map(|body| RequestBody::new(body, Some(Arc::clone(io))));
-                Sending::Http1 {
-                    future: sender.try_send_request(request),
-                }
+    match sender {
+        None => Sending::Refused {
+            request: Some(request),
+        },
+        Some(Sender::Http1(sender)) => {
+            io.request_begins();
+            let request = request.map(|body| RequestBody::new(body, Some(Arc::clone(io))));
+            Sending::Http1 {
+                future: sender.try_send_request(request),
             }
-            Self::Http2(sender) => {
-                let request = request.map(|body| RequestBody::new(body, None));
-                Sending::Http2 {
-                    future: sender.try_send_request(request),
-                }
-            }
-            Self::Pipelined(line) => Sending::Pipelined {
-                future: send_pipelined(line.clone(), request),
-            },
         }
+        Some(Sender::Http2(sender)) => {
+            let request = request.map(|body| RequestBody::new(body, None));
+            Sending::Http2 {
+                future: sender.try_send_request(request),
+            }
+        }
+        // In a box, because it is twice as large as the others, for which each request makes room.
+        Some(Sender::Pipelined(line)) => Sending::Pipelined {
+            future: Box::pin(send_pipelined(line.clone(), request)),
+        },
     }
+}
+
+/// What became of a request.
+pub(crate) enum Sent<B> {
+    Answered(Response<Incoming>),
+    /// The connection had ended before.
+    Refused(Box<Request<B>>),
+    Failed(Box<SendFailed<B>>),
 }
 
 /// A request without a response.
@@ -79,8 +90,6 @@ pub(crate) struct SendFailed<B> {
     pub(crate) reason: Option<CloseReason>,
     pub(crate) source: BoxError,
 }
-
-pub(crate) type SendResult<B> = Result<Response<Incoming>, Box<SendFailed<B>>>;
 
 impl<B> SendFailed<B> {
     fn by_hyper(mut failed: TrySendError<Request<RequestBody<B>>>, http2: bool) -> Box<Self> {
@@ -132,53 +141,58 @@ impl<B> SendFailed<B> {
     }
 }
 
-async fn send_pipelined<B>(mut line: PipelinedConnection<B>, request: Request<B>) -> SendResult<B>
+async fn send_pipelined<B>(mut line: PipelinedConnection<B>, request: Request<B>) -> Sent<B>
 where
     B: Body,
 {
     if let Err(error) = poll_fn(|cx| line.poll_ready(cx)).await {
         let mut failed = SendFailed::pipelined(error);
         failed.request = Some(request);
-        return Err(failed);
+        return Sent::Failed(failed);
     }
     let response = line.call(request);
     // Clones are counted, and the response needs none.
     drop(line);
     match response.await {
-        Ok(response) => Ok(response.map(Incoming::from)),
-        Err(error) => Err(SendFailed::pipelined(error)),
+        Ok(response) => Sent::Answered(response.map(Incoming::from)),
+        Err(error) => Sent::Failed(SendFailed::pipelined(error)),
     }
 }
 
 pin_project! {
     #[project = SendingProj]
-    enum Sending<A, B, C> {
-        Http1 { #[pin] future: A },
-        Http2 { #[pin] future: B },
-        Pipelined { #[pin] future: C },
+    enum Sending<F1, F2, F3, B> {
+        Http1 { #[pin] future: F1 },
+        Http2 { #[pin] future: F2 },
+        Pipelined { #[pin] future: F3 },
+        Refused { request: Option<Request<B>> },
     }
 }
 
 type HyperResult<B> =
     Result<Response<hyper::body::Incoming>, TrySendError<Request<RequestBody<B>>>>;
 
-impl<F1, F2, F3, B> Future for Sending<F1, F2, F3>
+impl<F1, F2, F3, B> Future for Sending<F1, F2, F3, B>
 where
     F1: Future<Output = HyperResult<B>>,
     F2: Future<Output = HyperResult<B>>,
-    F3: Future<Output = SendResult<B>>,
+    F3: Future<Output = Sent<B>>,
 {
-    type Output = SendResult<B>;
+    type Output = Sent<B>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<SendResult<B>> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Sent<B>> {
         let (result, http2) = match self.project() {
-            SendingProj::Http1 { future } => (future.poll(cx), false),
-            SendingProj::Http2 { future } => (future.poll(cx), true),
+            SendingProj::Http1 { future } => (ready!(future.poll(cx)), false),
+            SendingProj::Http2 { future } => (ready!(future.poll(cx)), true),
             SendingProj::Pipelined { future } => return future.poll(cx),
+            SendingProj::Refused { request } => {
+                let request = request.take().expect("polled once");
+                return Poll::Ready(Sent::Refused(Box::new(request)));
+            }
         };
-        result.map(|result| match result {
-            Ok(response) => Ok(response.map(Incoming::from)),
-            Err(failed) => Err(SendFailed::by_hyper(failed, http2)),
+        Poll::Ready(match result {
+            Ok(response) => Sent::Answered(response.map(Incoming::from)),
+            Err(failed) => Sent::Failed(SendFailed::by_hyper(failed, http2)),
         })
     }
 }

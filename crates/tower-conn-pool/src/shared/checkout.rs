@@ -1,27 +1,20 @@
 //! Getting a connection: an idle one, or a place in the queue.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tower_conn_core::CloseReason;
 
 use super::dial::Dial;
 use super::dial::Wanted;
 use super::lines::Line;
 use super::waiters::Waiter;
+use super::waiting::Waiting;
 use super::work::Work;
-use super::{Grant, Shared, State};
+use super::{Shared, State};
 use crate::conn::{Conn, lock};
 use crate::policy::Need;
-use crate::ports::Room;
 use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
-
-/// How many requests in a row an origin may serve with a connection that someone elsewhere has waited
-/// for longer.
-const LET_PAST: u32 = 8;
 
 /// A connection, or the promise of one.
 pub(crate) enum Checkout<C, B, O>
@@ -32,59 +25,6 @@ where
 {
     Got(Arc<Conn<B>>),
     Wait(Waiting<C, B, O>),
-}
-
-/// A place in the queue; left when dropped.
-pub(crate) struct Waiting<C, B, O>
-where
-    C: Dial<B>,
-    B: Send + 'static,
-    O: PoolObserver,
-{
-    pool: Arc<Shared<C, B, O>>,
-    origin: Origin,
-    ticket: u64,
-    grant: Option<oneshot::Receiver<Grant<B>>>,
-}
-
-impl<C, B, O> Future for Waiting<C, B, O>
-where
-    C: Dial<B>,
-    B: Send + 'static,
-    O: PoolObserver,
-{
-    type Output = Grant<B>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Grant<B>> {
-        let this = self.get_mut();
-        let Some(grant) = &mut this.grant else {
-            return Poll::Pending;
-        };
-        Pin::new(grant).poll(cx).map(|granted| {
-            this.grant = None;
-            granted
-                .unwrap_or_else(|_| Err(PoolError::new(PoolErrorKind::Canceled, Delivery::NotSent)))
-        })
-    }
-}
-
-impl<C, B, O> Drop for Waiting<C, B, O>
-where
-    C: Dial<B>,
-    B: Send + 'static,
-    O: PoolObserver,
-{
-    fn drop(&mut self) {
-        let Some(mut grant) = self.grant.take() else {
-            return;
-        };
-        self.pool.leave_queue(&self.origin, self.ticket);
-        // What was granted a moment ago, and nobody has seen, belongs to the next.
-        grant.close();
-        if let Ok(Ok(conn)) = grant.try_recv() {
-            self.pool.give_back(conn);
-        }
-    }
 }
 
 impl<C, B, O> Shared<C, B, O>
@@ -192,17 +132,16 @@ where
             },
         );
         let place = entry.waiters.len();
+        // With neither room for another connection nor an idle one that could make room, it only waits.
+        let only_waits = entry.open >= self.limits.per_origin.get() && entry.idle.is_empty();
         state.waiting += 1;
-        self.pump(state, origin, work);
+        if !only_waits {
+            self.pump(state, origin, work);
+        }
         if need.may_share() {
             self.share_lines(state, origin, work);
         }
-        let waiting = Waiting {
-            pool: Arc::clone(self),
-            origin: origin.clone(),
-            ticket,
-            grant: Some(receiver),
-        };
+        let waiting = Waiting::new(Arc::clone(self), origin.clone(), ticket, receiver);
         Ok((waiting, place))
     }
 
@@ -211,7 +150,7 @@ where
         open < self.limits.per_origin.get() && state.total < self.limits.total.get()
     }
 
-    fn leave_queue(&self, origin: &Origin, ticket: u64) {
+    pub(super) fn leave_queue(&self, origin: &Origin, ticket: u64) {
         let mut state = lock(&self.state);
         let Some(entry) = state.origins.get_mut(origin) else {
             return;
@@ -272,139 +211,6 @@ where
                 switches,
                 streams: entry.streams,
             });
-        }
-    }
-
-    fn evict(&self, state: &mut State<B>, only: Option<&Origin>, work: &mut Work<B>) {
-        if let Some(conn) = state.take_oldest(only) {
-            state.evicting += 1;
-            if let Some(entry) = state.origins.get_mut(&conn.origin) {
-                entry.evicting += 1;
-            }
-            work.retire.push((conn, CloseReason::Evicted));
-        }
-    }
-
-    /// Asks the port budget. Without room, waiters wait for the connections that there are, or fail.
-    fn may_open(&self, state: &mut State<B>, origin: &Origin, work: &mut Work<B>) -> bool {
-        let Some(entry) = state.origins.get_mut(origin) else {
-            return false;
-        };
-        let Some(peer) = entry.peer else {
-            return true;
-        };
-        match self.watch.ports.room(peer) {
-            Room::Enough => true,
-            Room::Low { used, ports } => {
-                work.ports_low.push((peer, used, ports));
-                // Reuse and waiting come first; without a connection to wait for, one is opened.
-                entry.open == 0
-            }
-            Room::None => {
-                work.ports_low
-                    .push((peer, self.watch.ports.used(peer), self.watch.ports.ports()));
-                if entry.open == 0 {
-                    state.waiting -= entry.waiters.len();
-                    for waiter in entry.waiters.take_all() {
-                        let error =
-                            PoolError::new(PoolErrorKind::PortsExhausted, Delivery::NotSent);
-                        work.grants.push((waiter.grant, Err(error)));
-                    }
-                }
-                false
-            }
-        }
-    }
-
-    /// A socket is gone: its place goes to the oldest waiter that the limits have kept waiting.
-    pub(super) fn free_slot(&self, state: &mut State<B>, origin: &Origin, work: &mut Work<B>) {
-        let total_bound = state.total >= self.limits.total.get();
-        state.total -= 1;
-        if let Some(entry) = state.origins.get_mut(origin) {
-            entry.open -= 1;
-        }
-        if state.waiting > 0 {
-            if total_bound {
-                self.pump_oldest(state, work);
-            } else {
-                self.pump(state, origin, work);
-            }
-        }
-        state.tidy(origin);
-    }
-
-    /// The oldest waiter whom nothing but the total keeps from a connection.
-    fn oldest_blocked<'a>(&self, state: &'a State<B>) -> Option<(u64, &'a Origin)> {
-        state
-            .origins
-            .iter()
-            .filter(|(_, entry)| entry.open < self.limits.per_origin.get())
-            .filter_map(|(origin, entry)| Some((entry.wants_dial()?.0, origin)))
-            .min_by_key(|&(ticket, _)| ticket)
-    }
-
-    /// Whether a connection that became free, though its own origin has use for it, has to make room
-    /// for a waiter elsewhere who has waited longer.
-    ///
-    /// That costs a connection, so not every time: only once so many have been let past.
-    pub(super) fn is_owed(&self, state: &mut State<B>, origin: &Origin) -> bool {
-        let Some(entry) = state.origins.get_mut(origin) else {
-            return false;
-        };
-        let Some((first, _)) = entry.waiters.undialed() else {
-            return false;
-        };
-        self.has_let_past(state, origin)
-            && self
-                .oldest_blocked(state)
-                .is_some_and(|(oldest, _)| oldest < first)
-    }
-
-    /// The same for a connection that carries several: it may never be empty by itself.
-    pub(super) fn owes_line(&self, state: &mut State<B>, origin: &Origin) -> bool {
-        state.total >= self.limits.total.get()
-            && self.has_let_past(state, origin)
-            && self
-                .oldest_blocked(state)
-                .is_some_and(|(_, other)| other != origin)
-    }
-
-    fn has_let_past(&self, state: &mut State<B>, origin: &Origin) -> bool {
-        let Some(entry) = state.origins.get_mut(origin) else {
-            return false;
-        };
-        if state.evicting > 0 || state.waiting == entry.waiters.len() {
-            return false;
-        }
-        entry.let_past += 1;
-        let enough = entry.let_past >= LET_PAST;
-        if enough {
-            entry.let_past = 0;
-        }
-        enough
-    }
-
-    /// A connection has become idle: if only the total keeps someone waiting, the longest-idle one goes.
-    pub(super) fn make_room(&self, state: &mut State<B>, work: &mut Work<B>) {
-        if state.waiting > state.evicting
-            && state.total >= self.limits.total.get()
-            && self.oldest_blocked(state).is_some()
-        {
-            self.evict(state, None, work);
-        }
-    }
-
-    fn pump_oldest(&self, state: &mut State<B>, work: &mut Work<B>) {
-        while state.total < self.limits.total.get() {
-            let Some((_, origin)) = self.oldest_blocked(state) else {
-                return;
-            };
-            let origin = origin.clone();
-            let before = work.dials.len();
-            self.pump(state, &origin, work);
-            if work.dials.len() == before {
-                return;
-            }
         }
     }
 }

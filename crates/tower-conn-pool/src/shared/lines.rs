@@ -173,7 +173,7 @@ where
                 return;
             };
             state.waiting -= 1;
-            work.grants.push((waiter.grant, Ok(conn)));
+            work.grants.push(waiter.grant, Ok(conn));
         }
     }
 

@@ -12,17 +12,36 @@ use crate::conn::Conn;
 use crate::{PoolEvent, PoolObserver};
 
 pub(super) struct Work<B> {
-    pub(super) grants: Vec<(oneshot::Sender<Grant<B>>, Grant<B>)>,
+    pub(super) grants: Grants<B>,
     pub(super) dials: Vec<Wanted>,
     pub(super) retire: Vec<(Arc<Conn<B>>, CloseReason)>,
     pub(super) ports_low: Vec<(std::net::SocketAddr, u32, u32)>,
     pub(super) start_timer: bool,
 }
 
+/// What waiters get. Mostly it is one, which takes no allocation.
+pub(super) struct Grants<B> {
+    first: Option<(oneshot::Sender<Grant<B>>, Grant<B>)>,
+    rest: Vec<(oneshot::Sender<Grant<B>>, Grant<B>)>,
+}
+
+impl<B> Grants<B> {
+    pub(super) fn push(&mut self, waiter: oneshot::Sender<Grant<B>>, grant: Grant<B>) {
+        if self.first.is_none() {
+            self.first = Some((waiter, grant));
+        } else {
+            self.rest.push((waiter, grant));
+        }
+    }
+}
+
 impl<B> Default for Work<B> {
     fn default() -> Self {
         Self {
-            grants: Vec::new(),
+            grants: Grants {
+                first: None,
+                rest: Vec::new(),
+            },
             dials: Vec::new(),
             retire: Vec::new(),
             ports_low: Vec::new(),
@@ -38,7 +57,8 @@ where
     O: PoolObserver,
 {
     pub(super) fn carry_out(&self, work: Work<B>) {
-        for (waiter, grant) in work.grants {
+        let Grants { first, rest } = work.grants;
+        for (waiter, grant) in first.into_iter().chain(rest) {
             // Whoever waited has gone in the meantime: the connection is free again.
             if let Err(Ok(conn)) = waiter.send(grant) {
                 self.give_back(conn);

@@ -1,12 +1,12 @@
 //! Walks the sources of an error.
 
 use std::error::Error;
-use std::{io, iter};
+use std::io;
+
+use tower_conn_core::sources;
 
 use crate::evidence::{Evidence, Failure};
 use crate::info::RetryError;
-
-const DEEPEST: usize = 32;
 
 pub(super) fn classify(error: &(dyn Error + 'static)) -> Failure {
     let chain = || sources(error);
@@ -28,25 +28,6 @@ pub(super) fn classify(error: &(dyn Error + 'static)) -> Failure {
     let mut failure = Failure::new(evidence);
     failure.reused = chain().find_map(reused);
     failure
-}
-
-/// The error, its source, the source of that, and so on.
-fn sources<'a>(
-    error: &'a (dyn Error + 'static),
-) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |&error| source(error)).take(DEEPEST)
-}
-
-/// The source of an error. An `io::Error` names as its source that of the error which it holds, and so
-/// hides the latter: what hyper-rustls says of a certificate is held by one within another.
-fn source<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
-    match error
-        .downcast_ref::<io::Error>()
-        .and_then(io::Error::get_ref)
-    {
-        Some(held) => Some(held),
-        None => error.source(),
-    }
 }
 
 enum Proof {

@@ -1,80 +1,32 @@
-//! Opening a connection.
+//! A connection that is being opened, and what becomes of it.
 
-use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 
-use http::{Extensions, Uri};
-use http_body::Body;
-use hyper::client::conn::http2;
-use hyper::rt::{Read, Write};
-use hyper_util::client::legacy::connect::{Connected, Connection as Transport, HttpInfo};
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use http::Extensions;
+use hyper_util::client::legacy::connect::{Connection as Transport, HttpInfo};
 use tokio::time::Instant;
 use tower_conn_core::{CloseReason, Connection, Side};
-use tower_pipeline_guard::client::{Cause, Driver};
-use tower_service::Service;
 
-use super::lines::Line;
-use super::origin::{OriginState, http2_due};
-use super::work::Work;
-use super::{Shared, State};
+use super::{Dial, Opened, Wanted, connect_error};
 use crate::conn::{Conn, Home, Sender, Wire, lock};
-use crate::driver::drive;
-use crate::error::{BoxError, is_addr_not_available};
+use crate::error::is_addr_not_available;
 use crate::io::{IoState, PoolIo, SocketGuard, SocketOwner, tcp};
 use crate::observe::Watch;
-use crate::{Delivery, Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
-
-/// A connector that makes connections for requests with these bodies: what hyper-util's `Connect`
-/// asks for.
-pub(crate) trait Dial<B>: Sized + Send + Sync + 'static {
-    /// Starts opening a connection.
-    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, wanted: Wanted);
-}
-
-impl<C, B> Dial<B> for C
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Transport + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send,
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    fn dial<O: PoolObserver>(pool: &Arc<Shared<Self, B, O>>, wanted: Wanted) {
-        let dialing = Dialing {
-            pool: Arc::clone(pool),
-            origin: wanted.origin,
-            ticket: wanted.ticket,
-            switches: wanted.switches,
-            streams: wanted.streams,
-            state: Open::Slot,
-        };
-        pool.spawn(open(dialing));
-    }
-}
-
-/// A connection that is to be opened.
-pub(crate) struct Wanted {
-    pub(super) origin: Origin,
-    /// The waiter it is opened for.
-    pub(super) ticket: u64,
-    /// Whether that waiter's request may switch protocols, for which it needs hyper.
-    pub(super) switches: bool,
-    /// How many HTTP/2 streams the server is taken to allow until it says so.
-    pub(super) streams: usize,
-}
+use crate::shared::lines::Line;
+use crate::shared::origin::{OriginState, http2_due};
+use crate::shared::work::Work;
+use crate::shared::{Shared, State};
+use crate::{Origin, PoolError, PoolErrorKind, PoolEvent, PoolObserver, Protocol};
 
 /// A connection that is being opened; undone when dropped.
-struct Dialing<C, B, O>
+pub(super) struct Dialing<C, B, O>
 where
     C: Dial<B>,
     B: Send + 'static,
     O: PoolObserver,
 {
-    pool: Arc<Shared<C, B, O>>,
-    origin: Origin,
+    pub(super) pool: Arc<Shared<C, B, O>>,
+    pub(super) origin: Origin,
     ticket: u64,
     switches: bool,
     streams: usize,
@@ -91,106 +43,25 @@ enum Open {
     Done,
 }
 
-/// What is known about a connection before its protocol has it.
-pub(crate) struct Opened {
-    pub(crate) handle: Connection,
-    pub(crate) state: Arc<IoState>,
-    pub(crate) watch: Arc<Watch<dyn PoolObserver>>,
-    pub(crate) connected: Connected,
-    pub(crate) wire: Wire,
-    pub(crate) streams: usize,
-    /// Whether the socket itself can be looked at before use.
-    pub(crate) bare_tcp: bool,
-}
-
-async fn open<C, B, O>(mut dialing: Dialing<C, B, O>)
-where
-    C: Service<Uri> + Clone + Send + Sync + 'static,
-    C::Response: Read + Write + Transport + Unpin + Send + 'static,
-    C::Error: Into<BoxError>,
-    C::Future: Send,
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-    O: PoolObserver,
-{
-    let limit = dialing.pool.limits.connect_timeout;
-    let connect = connect(dialing.pool.connector.clone(), dialing.origin.to_uri());
-    let connected = match limit {
-        Some(limit) => tokio::time::timeout(limit, connect)
-            .await
-            .unwrap_or_else(|_| Err(connect_error(PoolErrorKind::ConnectTimeout))),
-        None => connect.await,
-    };
-    let io = match connected {
-        Ok(io) => io,
-        Err(error) => return dialing.fail(error),
-    };
-    let (io, opened) = dialing.watch(io);
-    let failed = connect_error(PoolErrorKind::Connect).on(opened.handle.clone(), None);
-    // Driven by a task of its own, which is no larger than this protocol makes it.
-    match opened.wire {
-        Wire::Http1 => match dialing.pool.http1.handshake(TokioIo::new(io)).await {
-            Ok((sender, hyper)) => {
-                let conn = dialing.succeed(opened, Sender::Http1(sender));
-                tokio::spawn(drive(conn, hyper.with_upgrades(), |_, _| {}, |_| None));
-            }
-            Err(error) => dialing.fail(failed.because(error)),
-        },
-        Wire::Http2 => {
-            let mut builder = http2::Builder::new(TokioExecutor::new());
-            builder
-                .timer(TokioTimer::new())
-                .initial_max_send_streams(opened.streams);
-            match builder.handshake(TokioIo::new(io)).await {
-                Ok((sender, hyper)) => {
-                    let conn = dialing.succeed(opened, Sender::Http2(sender));
-                    let streams = |hyper: &http2::Connection<_, _, _>, conn: &Arc<Conn<B>>| {
-                        conn.note_streams(hyper.current_max_send_streams());
-                    };
-                    tokio::spawn(drive(conn, hyper, streams, |_| None));
-                }
-                Err(error) => dialing.fail(failed.because(error)),
-            }
-        }
-        Wire::Pipelined => {
-            let (line, driver) = dialing.pool.limits.pipeline().handshake(io);
-            let conn = dialing.succeed(opened, Sender::Pipelined(line));
-            let room = |_: &Driver<_, _>, conn: &Arc<Conn<B>>| conn.note_room();
-            tokio::spawn(drive(conn, driver, room, |end| {
-                end.as_ref().err().map(Cause::close_reason)
-            }));
-        }
-    }
-}
-
-async fn connect<C>(mut connector: C, uri: Uri) -> Result<C::Response, PoolError>
-where
-    C: Service<Uri>,
-    C::Error: Into<BoxError>,
-{
-    let failed = |error: BoxError| connect_error(PoolErrorKind::Connect).because(error);
-    poll_fn(|cx| connector.poll_ready(cx).map_err(Into::into))
-        .await
-        .map_err(failed)?;
-    connector
-        .call(uri)
-        .await
-        .map_err(|error| failed(error.into()))
-}
-
-fn connect_error(kind: PoolErrorKind) -> PoolError {
-    PoolError::new(kind, Delivery::NotSent)
-}
-
 impl<C, B, O> Dialing<C, B, O>
 where
     C: Dial<B>,
     B: Send + 'static,
     O: PoolObserver,
 {
+    pub(super) fn new(pool: Arc<Shared<C, B, O>>, wanted: Wanted) -> Self {
+        Self {
+            pool,
+            origin: wanted.origin,
+            ticket: wanted.ticket,
+            switches: wanted.switches,
+            streams: wanted.streams,
+            state: Open::Slot,
+        }
+    }
+
     /// Puts a transport under watch; from here on its place is given up when it is dropped.
-    fn watch<T>(&mut self, io: T) -> (PoolIo<T>, Opened)
+    pub(super) fn watch<T>(&mut self, io: T) -> (PoolIo<T>, Opened)
     where
         T: Transport + Send + 'static,
     {
@@ -259,7 +130,7 @@ where
     }
 
     /// Gives the connection to whoever has waited longest, which need not be who asked for it.
-    fn succeed(mut self, opened: Opened, sender: Sender<B>) -> Arc<Conn<B>> {
+    pub(super) fn succeed(mut self, opened: Opened, sender: Sender<B>) -> Arc<Conn<B>> {
         let pool = Arc::clone(&self.pool);
         pool.watch
             .observer
@@ -304,7 +175,7 @@ where
     }
 
     /// Fails the waiter that the connection was to be for, if it still waits.
-    fn fail(mut self, error: PoolError) {
+    pub(super) fn fail(mut self, error: PoolError) {
         let mut work = Work::default();
         self.undo(&mut work, Some(error));
         self.pool.carry_out(work);
@@ -336,14 +207,14 @@ where
                     } else {
                         error
                     };
-                    work.grants.push((waiter.grant, Err(error)));
+                    work.grants.push(waiter.grant, Err(error));
                 }
             }
             None => {
                 state.waiting -= entry.waiters.len();
                 for waiter in entry.waiters.take_all() {
                     let canceled = connect_error(PoolErrorKind::Canceled);
-                    work.grants.push((waiter.grant, Err(canceled)));
+                    work.grants.push(waiter.grant, Err(canceled));
                 }
             }
         }
@@ -396,8 +267,9 @@ where
             let taken = entry.waiters.remove(ticket);
             state.waiting -= usize::from(taken.is_some());
             let in_flight = usize::from(taken.is_some());
-            work.grants
-                .extend(taken.map(|waiter| (waiter.grant, Ok(Arc::clone(&conn)))));
+            if let Some(waiter) = taken {
+                work.grants.push(waiter.grant, Ok(Arc::clone(&conn)));
+            }
             entry.lines.insert(0, Line { conn, in_flight });
         } else {
             // Opened before the first one was known to be HTTP/2, it may be one too many.
