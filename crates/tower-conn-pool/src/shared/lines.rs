@@ -83,21 +83,45 @@ impl<B> OriginState<B> {
         if !self.health.bears_pipelining(Instant::now()) {
             return None;
         }
-        let kept = self.waiters.alone();
+        let at = match self.waiters.alone() {
+            0 => self.emptiest(limits),
+            kept => self.emptiest_but(kept, limits),
+        }?;
+        self.lines[at].in_flight += 1;
+        Some(Arc::clone(&self.lines[at].conn))
+    }
+
+    fn pipelined(&self) -> impl Iterator<Item = (usize, &Line<B>)> {
+        let lines = self.lines.iter().enumerate();
+        lines.filter(|(_, line)| line.conn.wire == Wire::Pipelined)
+    }
+
+    /// The pipelined connection with the fewest exchanges of those that take more.
+    fn emptiest(&self, limits: &Limits) -> Option<usize> {
+        let mut best: Option<(usize, usize)> = None;
+        for (at, line) in self.pipelined() {
+            let better = best.is_none_or(|(fewest, _)| line.in_flight < fewest);
+            if better && line.takes_more(limits) {
+                best = Some((line.in_flight, at));
+            }
+            if matches!(best, Some((..=1, _))) {
+                // None with requests on it has fewer.
+                break;
+            }
+        }
+        best.map(|(_, at)| at)
+    }
+
+    /// The same without so many that have the fewest of all.
+    fn emptiest_but(&self, kept: usize, limits: &Limits) -> Option<usize> {
         let mut order: Vec<_> = self
-            .lines
-            .iter()
-            .enumerate()
-            .filter(|(_, line)| line.conn.wire == Wire::Pipelined)
+            .pipelined()
             .map(|(at, line)| (line.in_flight, at))
             .collect();
         order.sort_unstable();
-        let (_, at) = order
-            .into_iter()
-            .skip(kept)
-            .find(|&(_, at)| self.lines[at].takes_more(limits))?;
-        self.lines[at].in_flight += 1;
-        Some(Arc::clone(&self.lines[at].conn))
+        let rest = order.into_iter().skip(kept);
+        rest.map(|(_, at)| at)
+            .find(|&at| self.lines[at].takes_more(limits))
     }
 
     /// Since when its longest-idle connection has been idle.
