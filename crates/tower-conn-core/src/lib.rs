@@ -75,7 +75,7 @@ pub use self::authority::AuthorityKey;
 #[cfg(feature = "axum")]
 pub use self::axum::{ConnectionListener, TransportConnection};
 pub use self::body::ExchangeBody;
-pub use self::connection::{Closed, Connection, ConnectionBuilder};
+pub use self::connection::{Closed, Connection, ConnectionBuilder, Snapshot};
 pub use self::exchange::Exchange;
 pub use self::fresh::FreshConnection;
 pub use self::observe::{ExchangeEvent, OnExchange};

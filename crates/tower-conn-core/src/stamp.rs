@@ -236,10 +236,12 @@ impl StampSlot {
         &self.table
     }
 
+    #[inline]
     pub(crate) fn set_idle(&self) {
         self.table.set_idle(self.index);
     }
 
+    #[inline]
     pub(crate) fn set_busy(&self) {
         self.table.set_busy(self.index);
     }

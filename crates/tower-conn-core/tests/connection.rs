@@ -363,3 +363,33 @@ fn the_handle_can_travel() {
     let text = format!("{:?}", Connection::server());
     assert!(text.contains("Server"), "{text}");
 }
+
+#[test]
+fn a_snapshot_says_what_was_true_at_one_moment() {
+    let connection = Connection::server();
+    let before = connection.snapshot();
+    assert!(before.is_idle() && !before.is_closing());
+    assert!(connection.head_started());
+    assert!(connection.snapshot().is_receiving_head() && !connection.snapshot().is_idle());
+    let exchange = connection.begin().expect("open");
+    let during = connection.snapshot();
+    assert_eq!((during.exchanges_begun(), during.exchanges_open()), (1, 1));
+    assert!(!during.is_receiving_head());
+    connection.request_close(CloseReason::Draining);
+    drop(exchange);
+    let after = connection.snapshot();
+    assert!(after.is_idle() && after.is_closing() && !after.is_closed());
+    connection.close(CloseReason::Draining);
+    assert!(connection.snapshot().is_closed());
+    assert!(before.is_idle() && before.exchanges_begun() == 0);
+}
+
+#[test]
+fn bytes_are_counted_for_every_handle() {
+    let connection = Connection::server();
+    let other = connection.clone();
+    connection.count_received(3);
+    connection.count_received(4);
+    connection.count_sent(5);
+    assert_eq!((other.bytes_received(), other.bytes_sent()), (7, 5));
+}

@@ -197,7 +197,7 @@ impl IdleReaper {
         {
             reaper.registry.for_each(|connection| {
                 if let Some(shared) = Shared::of(&connection) {
-                    shared.cut(&connection, CloseReason::DrainDeadline);
+                    shared.cut(CloseReason::DrainDeadline);
                     summary.cut += 1;
                 }
             });

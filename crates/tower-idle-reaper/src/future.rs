@@ -123,14 +123,14 @@ fn answer<B>(
         || (is_connect && response.status().is_success());
     if switched {
         if let Some(shared) = shared {
-            shared.upgrade(connection);
+            shared.upgrade();
         }
         return;
     }
     if version >= Version::HTTP_2 {
         return;
     }
-    if shared.is_some_and(|shared| shared.has(IN_BODY) && shared.is_last_head(connection)) {
+    if shared.is_some_and(|shared| shared.has(IN_BODY) && shared.is_last_head()) {
         // hyper closes after an early answer and does not say so; a client that has sent the rest
         // of the body meanwhile would take the connection for reusable.
         connection.request_close(CloseReason::UnreadBody);

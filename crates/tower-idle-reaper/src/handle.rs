@@ -77,7 +77,7 @@ impl ReapHandle {
 
     /// Cuts the connection at once: reading and writing fail. `false` if it was closed already.
     pub fn abort(&self) -> bool {
-        self.shared().cut(&self.connection, CloseReason::Aborted)
+        self.shared().cut(CloseReason::Aborted)
     }
 
     /// Keeps the connection from being closed as idle, or to make room, while the guard is there.

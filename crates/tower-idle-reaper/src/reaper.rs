@@ -183,7 +183,7 @@ impl Inner {
         let connection = builder.build();
         row.chunk.enter(index, connection.clone());
 
-        let shared = Shared::new(&row.chunk, index);
+        let shared = Shared::new(&row.chunk, index, &connection);
         if self.limits.first_byte != NEVER {
             let due = crate::limits::after(now.get(), self.limits.first_byte);
             shared.enter(Phase::FirstByte, due);

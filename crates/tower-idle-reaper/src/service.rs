@@ -107,7 +107,7 @@ where
 }
 
 fn begin<B: Body>(request: &Request<B>, connection: &Connection, shared: Shared<'_>) {
-    if !request.body().is_end_stream() && shared.is_last_head(connection) {
+    if !request.body().is_end_stream() && shared.is_last_head() {
         shared.tell_body(request.body().size_hint().exact());
     }
     let headers = request.headers();

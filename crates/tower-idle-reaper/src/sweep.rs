@@ -51,7 +51,7 @@ async fn turn(reaper: &Inner) -> Option<Instant> {
     let due = reaper.sweep(now);
     for (n, connection) in due.looks.iter().enumerate() {
         if let Some(shared) = Shared::of(connection) {
-            shared.look(connection, now.get());
+            shared.look(now.get());
         }
         if n % BATCH == BATCH - 1 {
             tokio::task::yield_now().await;

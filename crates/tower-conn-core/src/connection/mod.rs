@@ -4,6 +4,7 @@ mod builder;
 mod closing;
 mod exchanges;
 mod inner;
+mod snapshot;
 
 use std::any::Any;
 use std::fmt;
@@ -21,6 +22,7 @@ use crate::{Side, StampSlot};
 
 pub use self::builder::ConnectionBuilder;
 pub use self::exchanges::Closed;
+pub use self::snapshot::Snapshot;
 
 /// A handle of one transport connection, server side or client side.
 ///
@@ -156,6 +158,35 @@ impl Connection {
     #[must_use]
     pub fn age(&self) -> Duration {
         self.inner.age()
+    }
+
+    /// Bytes received from the peer, as far as whoever reads the transport
+    /// [counts](Self::count_received) them.
+    #[must_use]
+    #[inline]
+    pub fn bytes_received(&self) -> u64 {
+        self.inner.received.load()
+    }
+
+    /// Bytes sent to the peer, as far as whoever writes the transport [counts](Self::count_sent) them.
+    #[must_use]
+    #[inline]
+    pub fn bytes_sent(&self) -> u64 {
+        self.inner.sent.load()
+    }
+
+    /// Counts bytes received from the peer: a relaxed load and store. For the one who reads the
+    /// transport; of two who count at once, one is lost.
+    #[inline]
+    pub fn count_received(&self, n: usize) {
+        self.inner.received.add(n);
+    }
+
+    /// Counts bytes sent to the peer, as [`count_received`](Self::count_received), for the one who
+    /// writes the transport.
+    #[inline]
+    pub fn count_sent(&self, n: usize) {
+        self.inner.sent.add(n);
     }
 
     /// The slot in which its idle time is kept, if there is one.

@@ -98,7 +98,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
                 }
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                     let n = buf.filled().len();
-                    self.shared().count_in(n);
+                    self.connection.count_received(n);
                     self.starts_lingering(n);
                     let shared = self.shared();
                     if shared.phase_bytes() > most {

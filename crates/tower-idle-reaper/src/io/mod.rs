@@ -117,7 +117,7 @@ impl<T> ReapedIo<T> {
         let Some((chunk, slot)) = Shared::place_of(&connection) else {
             return Err(inner);
         };
-        let phase = Shared::new(&chunk, slot).phase().0;
+        let phase = Shared::new(&chunk, slot, &connection).phase().0;
         Ok(Self {
             inner,
             connection,
@@ -154,6 +154,7 @@ impl<T> ReapedIo<T> {
     pub fn over_tls(inner: T, connection: &Connection) -> Result<Self, T> {
         let mut io = Self::new(inner, connection.clone(), Role::OverTls)?;
         io.shared().unset(shared::SEALED);
+        io.shared().unmark_phase();
         connection.head_abandoned();
         let shared = io.shared();
         let due = crate::limits::after(shared.now(), shared.reaper().limits.first_byte);
@@ -178,8 +179,9 @@ impl<T> ReapedIo<T> {
         &mut self.inner
     }
 
+    #[inline]
     fn shared(&self) -> Shared<'_> {
-        Shared::new(&self.chunk, self.slot)
+        Shared::new(&self.chunk, self.slot, &self.connection)
     }
 
     fn enter(&mut self, phase: Phase, due: u32) {

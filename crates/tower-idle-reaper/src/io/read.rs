@@ -5,11 +5,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tower_conn_core::CloseReason;
+use tower_conn_core::{CloseReason, Snapshot};
 
 use super::{LastRead, ReapedIo, Role};
 use crate::limits::Phase;
-use crate::shared::{BODY_FAILED, CUT, HTTP2, IN_BODY, SEALED, WATCHED};
+use crate::shared::{BODY_FAILED, CUT, HTTP2, IN_BODY, SEALED, UPGRADED, WATCHED};
 
 /// RFC 9110 section 15.5.9; written when no exchange is open.
 const REQUEST_TIMEOUT: &[u8] =
@@ -22,7 +22,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.shared().has(CUT | BODY_FAILED) {
+        // A cut, and a body that has failed, close the connection or have it close.
+        let seen = this.connection.snapshot();
+        if seen.is_closing() && this.shared().has(CUT | BODY_FAILED) {
             return this.read_failed(cx);
         }
         if this.ended {
@@ -32,13 +34,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
         match Pin::new(&mut this.inner).poll_read(cx, buf) {
             Poll::Pending => this.nothing_to_read(cx),
             Poll::Ready(Ok(())) if buf.filled().len() > before => {
-                if this.delivers(&buf.filled()[before..]) {
-                    Poll::Ready(Ok(()))
-                } else {
+                let bytes = &buf.filled()[before..];
+                let delivers = this
+                    .delivers_whole_head(seen, bytes)
+                    .unwrap_or_else(|| this.delivers(bytes));
+                if !delivers {
                     // The connection was closed first: no handler may see this request.
                     buf.set_filled(before);
-                    Poll::Ready(Ok(()))
                 }
+                Poll::Ready(Ok(()))
             }
             Poll::Ready(Ok(())) if buf.remaining() == 0 => Poll::Ready(Ok(())),
             Poll::Ready(Ok(())) => this.peer_ended(cx),
@@ -52,6 +56,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
+    #[cold]
+    #[inline(never)]
     pub(super) fn note_failure(&mut self, error: &io::Error) {
         let reason = match error.kind() {
             io::ErrorKind::ConnectionReset
@@ -63,6 +69,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     }
 
     /// The end of the stream.
+    #[inline(never)]
     fn peer_ended(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let reason = if self.wire.in_body() {
             CloseReason::IncompleteMessage
@@ -98,15 +105,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             && !self.is_tunnel()
     }
 
-    /// Accounts for bytes and says whether they may be delivered.
-    fn delivers(&mut self, bytes: &[u8]) -> bool {
-        if let Some(delivers) = self.delivers_whole_head(bytes) {
-            return delivers;
+    /// The common case, with little to look up: on a plain idle connection arrives what looks like a
+    /// whole request without a body. `None` if it is anything else, and is still to be accounted for.
+    #[inline]
+    fn delivers_whole_head(&mut self, seen: Snapshot, bytes: &[u8]) -> Option<bool> {
+        // Tunnels are not idle.
+        let quiet = seen.is_idle()
+            && !seen.is_closing()
+            && self.phase == Phase::Quiet
+            && self.role == Role::Plain
+            && self.shared().is_plain()
+            && self.wire.feed_whole_head(bytes, seen.exchanges_begun());
+        if !quiet {
+            return None;
         }
+        self.connection.count_received(bytes.len());
+        self.last_read = LastRead::Head;
+        self.begun = seen.exchanges_begun();
+        Some(self.connection.head_delivered())
+    }
+
+    /// Accounts for bytes and says whether they may be delivered.
+    #[inline(never)]
+    fn delivers(&mut self, bytes: &[u8]) -> bool {
         self.last_read = LastRead::Bytes;
         if self.role.is_transport() {
             let first = self.shared().bytes_in() == 0;
-            self.shared().count_in(bytes.len());
+            self.connection.count_received(bytes.len());
+            self.shared().touch_tunnel();
             if first && !self.role.is_http() {
                 // The handshake is the head of a TLS connection.
                 self.start_head(bytes.len());
@@ -127,7 +153,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         if self.phase == Phase::Body {
             let shared = self.shared();
             let (_, since) = shared.phase();
-            shared.set_waited(shared.waited() + shared.now().saturating_sub(since));
+            shared.set_waited(shared.reading().waited + shared.now().saturating_sub(since));
             self.enter(Phase::Quiet, 0);
         }
         let was_in_body = self.wire.in_body();
@@ -135,15 +161,21 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         let began = if is_ahead {
             self.wire.feed_ahead(bytes)
         } else {
-            self.wire.count_on(self.connection.exchanges_begun());
-            self.wire.feed(bytes)
+            self.wire.feed(bytes, self.connection.exchanges_begun())
         };
-        self.shared().set_heads(self.wire.heads());
         if self.wire.has_unread_head() {
+            self.shared().set_heads(None);
             let _ = self.shared().take_body();
+        } else {
+            self.shared().set_heads(Some(self.wire.heads()));
         }
         if began && !is_ahead && !self.head_arrives() {
             return false;
+        }
+        let in_body = self.wire.in_body();
+        if was_in_body && !in_body {
+            self.shared().unmark_phase();
+            self.shared().unset(IN_BODY);
         }
         if self.wire.in_head() {
             if self.phase != Phase::Head && !is_ahead {
@@ -152,39 +184,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         } else if self.phase == Phase::Head || self.wire.is_http2() {
             self.end_head();
         }
-        match (was_in_body, self.wire.in_body()) {
-            (false, true) => {
-                self.shared().mark_phase(0);
-                self.shared().set(IN_BODY);
-            }
-            (true, false) => self.shared().unset(IN_BODY),
-            (true, true) | (false, false) => {}
+        if in_body && !was_in_body {
+            self.shared().mark_phase(0);
+            self.shared().set(IN_BODY);
         }
         true
-    }
-
-    /// The common case, with nothing to look up: on a plain idle connection arrives what looks like a
-    /// whole request without a body. `None` if it is anything else, and is still to be accounted for.
-    #[inline]
-    fn delivers_whole_head(&mut self, bytes: &[u8]) -> Option<bool> {
-        let shared = self.shared();
-        if self.role != Role::Plain
-            || self.phase != Phase::Quiet
-            || !shared.is_plain()
-            || self.connection.exchanges_open() > 0
-        {
-            return None;
-        }
-        let begun = self.connection.exchanges_begun();
-        self.wire.count_on(begun);
-        if !self.wire.feed_whole_head(bytes) {
-            return None;
-        }
-        self.shared().count_in(bytes.len());
-        self.shared().set_heads(self.wire.heads());
-        self.last_read = LastRead::Head;
-        self.begun = begun;
-        Some(self.connection.head_delivered())
     }
 
     /// A head arrives on an idle connection; `false` if that is closed.
@@ -207,6 +211,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     fn end_head(&mut self) {
         self.enter(Phase::Quiet, 0);
+        self.shared().unmark_phase();
         if self.wire.is_http2() {
             self.shared().set(HTTP2);
             self.connection.saw_version(http::Version::HTTP_2);
@@ -226,6 +231,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     }
 
     /// Nothing has arrived: starts the clock that now runs, or closes.
+    #[inline(never)]
     fn nothing_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if !self.role.is_http() {
             // Until the handshake begins, this is the only part that can close.
@@ -241,7 +247,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
                 let due = shared
                     .reaper()
                     .limits
-                    .body_due(shared.now(), shared.waited());
+                    .body_due(shared.now(), shared.reading().waited);
                 self.enter(Phase::Body, due);
             }
         } else if self.wire.in_head() && self.is_idle() && !self.is_tunnel() {
@@ -256,8 +262,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     /// Waits, unless the connection has to close and can.
     fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let leaves_it_to_the_watcher = self.shared().has(HTTP2) && self.shared().has(WATCHED);
-        if leaves_it_to_the_watcher || self.blocked || self.is_tunnel() {
+        let flags = self.shared().flags();
+        let leaves_it_to_the_watcher = flags & (HTTP2 | WATCHED) == HTTP2 | WATCHED;
+        if leaves_it_to_the_watcher || self.blocked || flags & UPGRADED != 0 {
             return self.wait_for_cut(cx);
         }
         let begun = self.connection.exchanges_begun();
@@ -269,7 +276,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             return self.read_closed(cx);
         }
         (self.begun, self.last_read) = (begun, LastRead::Nothing);
-        if self.shared().has(WATCHED) && !self.connection.is_closing() {
+        if flags & WATCHED != 0 && !self.connection.is_closing() {
             // The watcher has itself woken, and looks here again when it learns of a close.
             return Poll::Pending;
         }
@@ -300,6 +307,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         Poll::Ready(Ok(()))
     }
 
+    #[cold]
+    #[inline(never)]
     fn read_failed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let reason = self.connection.close_reason();
         match reason {
@@ -328,7 +337,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         }
         self.wire = crate::wire::Wire::opaque();
         if let Poll::Ready(Ok(n)) = Pin::new(&mut self.inner).poll_write(cx, REQUEST_TIMEOUT) {
-            self.shared().count_out(n);
+            self.connection.count_sent(n);
             let _ = Pin::new(&mut self.inner).poll_shutdown(cx);
         }
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
+use tower_conn_core::Snapshot;
 
 use super::ReapedIo;
 use super::linger::Closing;
@@ -18,11 +19,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.shared().has(CUT) {
+        let seen = this.connection.snapshot();
+        if this.is_cut(seen) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_write(cx, buf);
-        this.wrote(cx, result)
+        this.wrote(cx, seen, result)
     }
 
     fn poll_write_vectored(
@@ -31,11 +33,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        if this.shared().has(CUT) {
+        let seen = this.connection.snapshot();
+        if this.is_cut(seen) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_write_vectored(cx, bufs);
-        this.wrote(cx, result)
+        this.wrote(cx, seen, result)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -44,13 +47,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.shared().has(CUT) {
+        if this.is_cut(this.connection.snapshot()) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_flush(cx);
         match &result {
             Poll::Pending => this.stalls(cx),
-            Poll::Ready(Ok(())) => this.unblock(cx),
+            Poll::Ready(Ok(())) if this.blocked => this.unblock(cx),
+            Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => this.note_failure(error),
         }
         result
@@ -62,6 +66,14 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
+    /// A cut closes the connection.
+    #[inline]
+    fn is_cut(&self, seen: Snapshot) -> bool {
+        seen.is_closed() && self.shared().has(CUT)
+    }
+
+    #[cold]
+    #[inline(never)]
     fn write_failed<R>(&self) -> Poll<io::Result<R>> {
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::ConnectionAborted,
@@ -69,20 +81,25 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         )))
     }
 
+    #[inline]
     fn wrote(
         &mut self,
         cx: &mut Context<'_>,
+        seen: Snapshot,
         result: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
         match &result {
             Poll::Pending => self.stalls(cx),
             Poll::Ready(Ok(n)) => {
                 if self.role.is_transport() {
-                    self.shared().count_out(*n);
+                    self.connection.count_sent(*n);
+                }
+                // As a tunnel is, whose exchange is over.
+                if seen.is_receiving_head() {
+                    self.shared().touch_tunnel();
                 }
                 if self.stalled {
-                    self.stalled = false;
-                    self.shared().write_moves();
+                    self.moves();
                 }
             }
             Poll::Ready(Err(error)) => self.note_failure(error),
@@ -91,6 +108,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     }
 
     /// The peer takes nothing at present.
+    #[inline(never)]
     pub(super) fn stalls(&mut self, cx: &mut Context<'_>) {
         if self.role.is_transport() {
             if !self.stalled {
@@ -105,11 +123,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         self.blocked = true;
     }
 
+    /// The peer has taken something.
+    #[cold]
+    fn moves(&mut self) {
+        self.stalled = false;
+        self.shared().write_moves();
+    }
+
     /// The peer has taken everything.
+    #[cold]
     fn unblock(&mut self, cx: &mut Context<'_>) {
-        if !self.blocked {
-            return;
-        }
         self.blocked = false;
         self.stalled = false;
         if self.role.is_transport() {

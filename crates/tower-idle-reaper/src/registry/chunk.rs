@@ -10,7 +10,7 @@ use tower_conn_core::{Connection, StampTable};
 
 use crate::common::Common;
 use crate::limits::{NEVER, after};
-use crate::shared::State;
+use crate::shared::{Clocks, Reading, State, Writing};
 
 /// Slots in a chunk.
 pub(super) const SLOTS: u32 = 1024;
@@ -25,8 +25,7 @@ pub(crate) struct Chunk {
     idle_from: AtomicU32,
     states: Box<[State; SLOTS as usize]>,
     entries: Mutex<Box<[Option<Connection>]>>,
-    /// Of the tasks that are held up in writing, or linger.
-    writers: Mutex<HashMap<u32, Waker>>,
+    clocks: Mutex<HashMap<u32, Clocks>>,
 }
 
 impl Chunk {
@@ -41,7 +40,7 @@ impl Chunk {
                 .try_into()
                 .unwrap_or_else(|_| unreachable!("so many were made")),
             entries: Mutex::new((0..SLOTS).map(|_| None).collect()),
-            writers: Mutex::default(),
+            clocks: Mutex::default(),
         }
     }
 
@@ -120,7 +119,7 @@ impl Chunk {
     /// Takes a connection out whose transport is gone.
     pub(crate) fn leave(&self, slot: u32) {
         self.put(slot, None);
-        drop(self.writers().remove(&slot));
+        drop(self.all_clocks().remove(&slot));
     }
 
     fn put(&self, slot: u32, connection: Option<Connection>) {
@@ -132,27 +131,42 @@ impl Chunk {
         drop(before);
     }
 
-    // ===== writers =====
+    // ===== clocks =====
 
-    fn writers(&self) -> MutexGuard<'_, HashMap<u32, Waker>> {
-        self.writers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn all_clocks(&self) -> MutexGuard<'_, HashMap<u32, Clocks>> {
+        self.clocks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the clocks of the connection in this slot; they are kept while any is used.
+    pub(crate) fn change_clocks<R>(&self, slot: u32, change: impl FnOnce(&mut Clocks) -> R) -> R {
+        let mut all = self.all_clocks();
+        let clocks = all.entry(slot).or_default();
+        let result = change(clocks);
+        if clocks.are_unused() {
+            all.remove(&slot);
+        }
+        result
+    }
+
+    /// The clocks of reading and writing, if they run.
+    pub(crate) fn clocks(&self, slot: u32) -> (Option<Reading>, Option<Writing>) {
+        self.all_clocks()
+            .get(&slot)
+            .map_or((None, None), |clocks| (clocks.reading, clocks.writing))
     }
 
     /// Has [`wake_writer`](Self::wake_writer) wake this one. A flag that was set before that is seen
     /// after this, or this one is woken.
     pub(crate) fn writer_waits(&self, slot: u32, waker: &Waker) {
-        let before = {
-            let mut writers = self.writers();
-            match writers.get(&slot) {
-                Some(known) if known.will_wake(waker) => None,
-                _ => writers.insert(slot, waker.clone()),
-            }
-        };
+        let before = self.change_clocks(slot, |clocks| match &clocks.writer {
+            Some(known) if known.will_wake(waker) => None,
+            _ => clocks.writer.replace(waker.clone()),
+        });
         drop(before);
     }
 
     pub(crate) fn wake_writer(&self, slot: u32) {
-        let waker = self.writers().remove(&slot);
+        let waker = self.change_clocks(slot, |clocks| clocks.writer.take());
         if let Some(waker) = waker {
             waker.wake();
         }

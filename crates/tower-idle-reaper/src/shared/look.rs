@@ -2,31 +2,32 @@
 
 use std::sync::atomic::Ordering;
 
-use tower_conn_core::{CloseReason, Connection};
+use tower_conn_core::CloseReason;
 
 use super::{BODY_FAILED, Shared, UPGRADED};
 use crate::limits::{Action, Facts, NEVER, Phase};
 
 impl Shared<'_> {
-    fn facts(&self, connection: &Connection, now: u32) -> Facts {
+    fn facts(&self, now: u32) -> Facts {
+        let connection = self.connection;
         let (mut phase, since) = self.phase();
         if phase == Phase::Head && connection.exchanges_open() > 0 {
             // Pipelined: the clock of this head starts when the engine comes to it.
             phase = Phase::Quiet;
         }
         let reaper = self.reaper();
+        let (reading, writing) = self.chunk.clocks(self.slot);
+        let (reading, writing) = (reading.unwrap_or_default(), writing.unwrap_or_default());
         Facts {
             now,
             opened: reaper.opened(connection),
             phase,
             since,
-            bytes: self.phase_bytes(),
-            waited: self.waited(),
-            stalled: self.state.stalled.load(Ordering::Relaxed),
-            blocked: self.state.blocked.load(Ordering::Relaxed),
-            blocked_bytes: self
-                .bytes_out()
-                .saturating_sub(self.state.blocked_mark.load(Ordering::Relaxed)),
+            bytes: self.bytes_in().saturating_sub(reading.mark),
+            waited: reading.waited,
+            stalled: writing.stalled,
+            blocked: writing.blocked,
+            blocked_bytes: self.bytes_out().saturating_sub(writing.mark),
             active: since,
             age_at: reaper.age_at(connection),
             close_at: reaper.drain.close_at(connection, reaper.limits.tick()),
@@ -37,11 +38,12 @@ impl Shared<'_> {
     }
 
     /// Does what is due and sees to it that the connection is looked at again.
-    pub(crate) fn look(&self, connection: &Connection, now: u32) {
+    pub(crate) fn look(&self, now: u32) {
+        let connection = self.connection;
         let limits = &self.reaper().limits;
         // Bounded, although each action switches off the clock that it came from.
         for _ in 0..4 {
-            let (action, due) = limits.verdict(&self.facts(connection, now));
+            let (action, due) = limits.verdict(&self.facts(now));
             match action {
                 None => {
                     if due != NEVER {
@@ -59,12 +61,12 @@ impl Shared<'_> {
                     }
                 }
                 Some(Action::Cut(reason)) => {
-                    self.cut(connection, reason);
+                    self.cut(reason);
                     return;
                 }
                 Some(Action::Expire) => {
                     let reason = connection.close_reason().unwrap_or(CloseReason::Aborted);
-                    self.cut(connection, reason);
+                    self.cut(reason);
                     return;
                 }
                 Some(Action::FailBody) => {

@@ -14,7 +14,7 @@ use crate::common::Common;
 use crate::limits::Phase;
 use crate::registry::Chunk;
 
-pub(crate) use self::state::State;
+pub(crate) use self::state::{Clocks, Reading, State, Writing};
 
 /// HTTP/2 was opened on the connection.
 pub(crate) const HTTP2: u32 = 1;
@@ -37,8 +37,8 @@ pub(crate) const SEALED: u32 = 1 << 8;
 /// More of a request body is to come.
 pub(crate) const IN_BODY: u32 = 1 << 9;
 
-/// One head, counted above the bytes.
-const ONE_HEAD: u64 = 1 << 48;
+/// Above a number of heads, so that there is one.
+const COUNTED: u32 = 1 << 16;
 
 /// One of those who keep the connection open, counted above the flags.
 const KEPT: u32 = 1 << 12;
@@ -53,22 +53,28 @@ pub(crate) struct Shared<'a> {
     chunk: &'a Chunk,
     state: &'a State,
     slot: u32,
+    connection: &'a Connection,
 }
 
 impl<'a> Shared<'a> {
     #[inline]
-    pub(crate) fn new(chunk: &'a Chunk, slot: u32) -> Self {
+    pub(crate) fn new(chunk: &'a Chunk, slot: u32, connection: &'a Connection) -> Self {
         Self {
             chunk,
             state: chunk.state(slot),
             slot,
+            connection,
         }
     }
 
     /// What the reaper knows about a connection of its own.
     pub(crate) fn of(connection: &'a Connection) -> Option<Self> {
         let chunk = connection.attachment()?;
-        Some(Self::new(chunk, connection.stamp_slot()?.index()))
+        Some(Self::new(
+            chunk,
+            connection.stamp_slot()?.index(),
+            connection,
+        ))
     }
 
     /// Where that is, to keep.
@@ -94,8 +100,13 @@ impl<'a> Shared<'a> {
     // ===== flags =====
 
     #[inline]
+    pub(crate) fn flags(&self) -> u32 {
+        self.state.flags.load(Ordering::Relaxed)
+    }
+
+    #[inline]
     pub(crate) fn has(&self, flag: u32) -> bool {
-        self.state.flags.load(Ordering::Relaxed) & flag != 0
+        self.flags() & flag != 0
     }
 
     pub(crate) fn set(&self, flag: u32) {
@@ -123,48 +134,49 @@ impl<'a> Shared<'a> {
     /// Bytes of the phase count from here, `already` of them having come.
     pub(crate) fn mark_phase(&self, already: u64) {
         let mark = self.bytes_in().saturating_sub(already);
-        self.state.phase_mark.store(mark, Ordering::Relaxed);
-        self.set_waited(0);
+        self.chunk.change_clocks(self.slot, |clocks| {
+            clocks.reading = Some(Reading { mark, waited: 0 });
+        });
+    }
+
+    /// The head or the body is here.
+    pub(crate) fn unmark_phase(&self) {
+        self.chunk
+            .change_clocks(self.slot, |clocks| clocks.reading = None);
+    }
+
+    pub(crate) fn reading(&self) -> Reading {
+        self.chunk.clocks(self.slot).0.unwrap_or_default()
     }
 
     /// Bytes that came in the phase.
     pub(crate) fn phase_bytes(&self) -> u64 {
-        let mark = self.state.phase_mark.load(Ordering::Relaxed);
-        self.bytes_in().saturating_sub(mark)
-    }
-
-    pub(crate) fn waited(&self) -> u32 {
-        self.state.waited.load(Ordering::Relaxed)
+        self.bytes_in().saturating_sub(self.reading().mark)
     }
 
     pub(crate) fn set_waited(&self, ticks: u32) {
-        self.state.waited.store(ticks, Ordering::Relaxed);
-    }
-
-    #[inline]
-    pub(crate) fn count_in(&self, n: usize) {
-        state::add(&self.state.bytes_in, n);
-        self.touch_tunnel();
+        self.chunk.change_clocks(self.slot, |clocks| {
+            clocks.reading.get_or_insert_default().waited = ticks;
+        });
     }
 
     #[inline]
     pub(crate) fn bytes_in(&self) -> u64 {
-        self.state.bytes_in.load(Ordering::Relaxed) & (ONE_HEAD - 1)
+        self.connection.bytes_received()
     }
 
-    /// That many heads have come, modulo 2^16.
-    #[inline]
-    pub(crate) fn set_heads(&self, heads: u16) {
-        let counts = self.bytes_in() | (u64::from(heads) * ONE_HEAD);
-        self.state.bytes_in.store(counts, Ordering::Relaxed);
+    /// That many heads have come, modulo 2^16; `None` if none came behind another.
+    pub(crate) fn set_heads(&self, heads: Option<u16>) {
+        let heads = heads.map_or(0, |heads| COUNTED | u32::from(heads));
+        self.state.heads.store(heads, Ordering::Relaxed);
     }
 
-    /// Whether no head has come behind that of the exchange of this connection: whether it is the one
+    /// Whether no head has come behind that of the exchange of this handle: whether it is the one
     /// whose body is to come, if there is one. Clients may pipeline.
-    pub(crate) fn is_last_head(&self, connection: &Connection) -> bool {
-        let heads = self.state.bytes_in.load(Ordering::Relaxed) / ONE_HEAD;
-        let number = connection.exchange_number();
-        number.is_none_or(|number| u64::from(number.get() as u16) == heads)
+    pub(crate) fn is_last_head(&self) -> bool {
+        let heads = self.state.heads.load(Ordering::Relaxed);
+        let number = self.connection.exchange_number();
+        heads == 0 || number.is_none_or(|number| number.get() as u16 == heads as u16)
     }
 
     /// A request body of this length, if it is known, follows.
@@ -190,48 +202,53 @@ impl<'a> Shared<'a> {
         })
     }
 
-    /// Whether it is no tunnel, and nobody has told of a body.
+    /// Whether nobody has told of a body, and no head came behind another.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
-        !self.is_tunnel() && self.state.body.load(Ordering::Relaxed) == 0
+        let told = self.state.body.load(Ordering::Relaxed);
+        told | self.state.heads.load(Ordering::Relaxed) == 0
     }
 
     // ===== the writing side =====
 
-    #[inline]
-    pub(crate) fn count_out(&self, n: usize) {
-        state::add(&self.state.bytes_out, n);
-        self.touch_tunnel();
-    }
-
     pub(crate) fn bytes_out(&self) -> u64 {
-        self.state.bytes_out.load(Ordering::Relaxed)
+        self.connection.bytes_sent()
     }
 
     /// The peer takes nothing; `first` if it did not hold bytes up before.
     pub(crate) fn write_stalls(&self, first: bool) {
-        let (now, state) = (self.now(), self.state);
-        if first {
-            state
-                .blocked_mark
-                .store(self.bytes_out(), Ordering::Relaxed);
-            state.blocked.store(now, Ordering::Relaxed);
-        }
-        state.stalled.store(now, Ordering::Relaxed);
-        let blocked = state.blocked.load(Ordering::Relaxed);
+        let now = self.now();
+        let blocked = self.chunk.change_clocks(self.slot, |clocks| {
+            if first {
+                clocks.writing = None;
+            }
+            let writing = clocks.writing.get_or_insert_with(|| Writing {
+                mark: self.bytes_out(),
+                blocked: now,
+                stalled: now,
+            });
+            writing.stalled = now;
+            writing.blocked
+        });
         self.look_at(self.reaper().limits.write_due(now, blocked, now));
     }
 
     /// The peer took something.
-    #[inline]
     pub(crate) fn write_moves(&self) {
-        self.state.stalled.store(0, Ordering::Relaxed);
+        self.chunk.change_clocks(self.slot, |clocks| {
+            if let Some(writing) = &mut clocks.writing {
+                writing.stalled = 0;
+            }
+        });
     }
 
     /// The peer took everything.
     pub(crate) fn write_ends(&self) {
-        self.state.stalled.store(0, Ordering::Relaxed);
-        self.state.blocked.store(0, Ordering::Relaxed);
+        let writer = self.chunk.change_clocks(self.slot, |clocks| {
+            clocks.writing = None;
+            clocks.writer.take()
+        });
+        drop(writer);
     }
 
     /// Has this one woken when the connection is cut, or may linger no longer. What was done before
@@ -265,9 +282,9 @@ impl<'a> Shared<'a> {
     }
 
     /// Closes the connection at once; `true` if this did it.
-    pub(crate) fn cut(&self, connection: &Connection, reason: CloseReason) -> bool {
+    pub(crate) fn cut(&self, reason: CloseReason) -> bool {
         self.set(CUT | LINGER_OVER);
-        let cut = connection.cut(reason);
+        let cut = self.connection.cut(reason);
         self.chunk.wake_writer(self.slot);
         cut
     }
@@ -280,15 +297,15 @@ impl<'a> Shared<'a> {
     // ===== tunnels =====
 
     /// The connection leaves HTTP.
-    pub(crate) fn upgrade(&self, connection: &Connection) {
+    pub(crate) fn upgrade(&self) {
         self.state.set_phase(Phase::Quiet, self.now());
         self.set(UPGRADED);
         // Not idle from now on, also when the exchange of the upgrade is over.
-        let _ = connection.head_started();
+        let _ = self.connection.head_started();
         let reaper = self.reaper();
         let due = reaper
             .limits
-            .tunnel_due(reaper.opened(connection), self.now());
+            .tunnel_due(reaper.opened(self.connection), self.now());
         self.look_at(due);
     }
 
@@ -297,8 +314,8 @@ impl<'a> Shared<'a> {
         self.has(UPGRADED)
     }
 
-    #[inline]
-    fn touch_tunnel(&self) {
+    /// Bytes pass.
+    pub(crate) fn touch_tunnel(&self) {
         if self.is_tunnel() && self.phase().0 == Phase::Quiet {
             self.state.set_phase(Phase::Quiet, self.now());
         }

@@ -1,31 +1,24 @@
-//! What is kept about one connection: 64 bytes, a cache line of its own.
+//! What is kept about every connection, and what only about those that have more than one clock.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::task::Waker;
 
 use crate::limits::Phase;
 
-/// Every field is written by one side and read by the sweep; stores are relaxed, because the sweep
-/// is told by [`Chunk::look_at`](crate::registry::Chunk::look_at) when it must see them.
+/// 24 bytes for each connection. Every field is written by one side and read by the sweep; stores are
+/// relaxed, because the sweep is told by [`Chunk::look_at`](crate::registry::Chunk::look_at) when it
+/// must see them.
 #[derive(Debug, Default)]
-#[repr(align(64))]
 pub(crate) struct State {
     /// Phase and its beginning, together. In a tunnel, the tick of the last byte.
     phase: AtomicU64,
     /// Flags, and from bit 12 how often it is kept open.
     pub(super) flags: AtomicU32,
     pub(super) cut_at: AtomicU32,
-    pub(super) waited: AtomicU32,
-    pub(super) stalled: AtomicU32,
-    pub(super) blocked: AtomicU32,
     /// Length of a request body that the transport cannot know, plus one.
     pub(super) body: AtomicU32,
-    /// `bytes_in` when the phase began.
-    pub(super) phase_mark: AtomicU64,
-    /// `bytes_out` when the peer began to hold bytes up.
-    pub(super) blocked_mark: AtomicU64,
-    /// How many bytes, and from bit 48 how many heads, have come.
-    pub(super) bytes_in: AtomicU64,
-    pub(super) bytes_out: AtomicU64,
+    /// How many heads have come, modulo 2^16, and a bit above that; 0 if none came behind another.
+    pub(super) heads: AtomicU32,
 }
 
 impl State {
@@ -35,19 +28,11 @@ impl State {
             phase,
             flags,
             cut_at,
-            waited,
-            stalled,
-            blocked,
             body,
-            phase_mark,
-            blocked_mark,
-            bytes_in,
-            bytes_out,
+            heads,
         } = self;
-        for word in [flags, cut_at, waited, stalled, blocked, body] {
-            word.store(0, Ordering::Relaxed);
-        }
-        for word in [phase, phase_mark, blocked_mark, bytes_in, bytes_out] {
+        phase.store(0, Ordering::Relaxed);
+        for word in [flags, cut_at, body, heads] {
             word.store(0, Ordering::Relaxed);
         }
     }
@@ -65,11 +50,39 @@ impl State {
     }
 }
 
-/// One more, by the only one who writes it.
-#[inline]
-pub(super) fn add(count: &AtomicU64, n: usize) {
-    let total = count.load(Ordering::Relaxed) + n as u64;
-    count.store(total, Ordering::Relaxed);
+/// Of the few connections on which a head or a body arrives in parts, whose peer does not take what
+/// is ready for it, or that linger.
+#[derive(Default)]
+pub(crate) struct Clocks {
+    pub(crate) reading: Option<Reading>,
+    pub(crate) writing: Option<Writing>,
+    /// Of the task that is held up in writing, or lingers.
+    pub(crate) writer: Option<Waker>,
+}
+
+impl Clocks {
+    pub(crate) const fn are_unused(&self) -> bool {
+        self.reading.is_none() && self.writing.is_none() && self.writer.is_none()
+    }
+}
+
+/// A head or a body arrives, or bytes are discarded.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Reading {
+    /// Bytes received when that began.
+    pub(crate) mark: u64,
+    /// Ticks spent waiting for a body before its phase; for lingering, the tick of the last byte.
+    pub(crate) waited: u32,
+}
+
+/// The peer holds bytes up.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Writing {
+    /// Bytes sent when that began.
+    pub(crate) mark: u64,
+    pub(crate) blocked: u32,
+    /// Since when the peer has taken nothing at all; 0 if it has.
+    pub(crate) stalled: u32,
 }
 
 #[cfg(test)]
@@ -77,8 +90,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_state_fills_a_cache_line() {
-        assert_eq!(size_of::<State>(), 64);
+    fn a_state_is_small() {
+        assert_eq!(size_of::<State>(), 24);
     }
 
     #[test]
@@ -87,7 +100,7 @@ mod tests {
         let new = format!("{state:?}");
         state.set_phase(Phase::Body, 7);
         state.flags.store(u32::MAX, Ordering::Relaxed);
-        add(&state.bytes_out, 5);
+        state.heads.store(5, Ordering::Relaxed);
         assert_ne!(format!("{state:?}"), new);
         state.reset();
         assert_eq!(format!("{state:?}"), new);

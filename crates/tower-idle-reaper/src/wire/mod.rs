@@ -4,10 +4,6 @@
 //! which clock runs. It decides nothing about a message: the engine is the only parser that counts,
 //! and it refuses what is malformed.
 
-use std::sync::LazyLock;
-
-use memchr::memmem;
-
 use crate::shared::Body;
 
 /// The client preface of HTTP/2 (RFC 9113 section 3.4).
@@ -144,15 +140,6 @@ impl Wire {
         )
     }
 
-    /// Counts on from so many, if this is between requests: one for which no exchange was begun is
-    /// not counted.
-    #[inline]
-    pub(crate) const fn count_on(&mut self, begun: u32) {
-        if matches!(self.at, At::Boundary) {
-            self.heads = begun as u16;
-        }
-    }
-
     /// How many heads have ended, modulo 2^16: the number of the request whose body is to come.
     pub(crate) const fn heads(&self) -> u16 {
         self.heads
@@ -177,27 +164,33 @@ impl Wire {
         }
     }
 
-    /// Follows what is, by its looks, a whole head of a request without a body. `false`, and nothing
-    /// is done, if it is not, or not the time for one.
+    /// Follows what is, by its looks, a whole head of a request without a body, the next after so
+    /// many. `false`, and nothing is done, if it is not, or not the time for one.
     #[inline]
-    pub(crate) fn feed_whole_head(&mut self, bytes: &[u8]) -> bool {
+    pub(crate) fn feed_whole_head(&mut self, bytes: &[u8], begun: u32) -> bool {
         let whole = self.at == At::Boundary && is_whole_head_without_body(bytes);
         if whole {
             self.fresh = false;
             self.unread_head = true;
-            self.heads = self.heads.wrapping_add(1);
+            self.heads = (begun as u16).wrapping_add(1);
         }
         whole
     }
 
     /// Follows bytes that are about to be delivered; `true` if any of them belongs to a head that
-    /// had not begun before.
+    /// had not begun before. Heads are counted on from the exchanges that have begun, if this is
+    /// between requests: one for which no exchange was begun is not counted.
     ///
     /// A head that can be skipped is not looked into. For use when the engine comes to it before more
     /// is delivered: its body, if it has one, must be told by then.
-    pub(crate) fn feed(&mut self, bytes: &[u8]) -> bool {
-        self.unread_head = false;
-        self.feed_whole_head(bytes) || self.feed_ahead(bytes)
+    pub(crate) fn feed(&mut self, bytes: &[u8], begun: u32) -> bool {
+        if self.feed_whole_head(bytes, begun) {
+            return true;
+        }
+        if self.at == At::Boundary {
+            self.heads = begun as u16;
+        }
+        self.feed_ahead(bytes)
     }
 
     /// The same for bytes that are read ahead of the exchange that is open: looks into every head,
@@ -380,14 +373,46 @@ impl Wire {
     }
 }
 
-/// The common case, told without looking at every byte: a request that by its method should have no
+/// The common case, told without following every byte: a request that by its method should have no
 /// body, and that ends with its head. Several requests are none, although they may end like one.
 #[inline]
 fn is_whole_head_without_body(bytes: &[u8]) -> bool {
-    static END: LazyLock<memmem::Finder<'static>> = LazyLock::new(|| memmem::Finder::new(HEAD_END));
     matches!(bytes.first(), Some(b'G' | b'H' | b'O' | b'D'))
         && bytes.ends_with(HEAD_END)
-        && END.find(bytes) == Some(bytes.len() - HEAD_END.len())
+        && !may_hold_empty_line(&bytes[..bytes.len() - HEAD_END.len() + 1])
+}
+
+/// Whether anything in it looks like the end of an empty line: many bytes at a time, of which
+/// compilers make a few vector operations, if they see this alone.
+#[inline(never)]
+fn may_hold_empty_line(bytes: &[u8]) -> bool {
+    let Some(last) = bytes.last_chunk::<33>() else {
+        return bytes.windows(2).any(|pair| may_be_empty(pair[0], pair[1]));
+    };
+    let mut rest = bytes;
+    while let Some(block) = rest.first_chunk::<65>() {
+        if block_may_hold_empty_line(block) {
+            return true;
+        }
+        rest = &rest[64..];
+    }
+    match rest.first_chunk::<33>() {
+        Some(first) => block_may_hold_empty_line(first) || block_may_hold_empty_line(last),
+        None => block_may_hold_empty_line(last),
+    }
+}
+
+#[inline]
+fn block_may_hold_empty_line<const N: usize>(block: &[u8; N]) -> bool {
+    let pairs = block[..N - 1].iter().zip(&block[1..]);
+    pairs.fold(false, |found, (&a, &b)| found | may_be_empty(a, b))
+}
+
+/// Whether a line ends here and the next one is empty, or begins as no header field does: with one
+/// comparison for CR and LF.
+#[inline]
+const fn may_be_empty(end: u8, next: u8) -> bool {
+    (end == b'\n') & ((next as i8) <= b'\r' as i8)
 }
 
 #[cfg(test)]
