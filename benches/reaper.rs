@@ -109,7 +109,7 @@ fn exchange(c: &mut Criterion) {
             b.iter(|| turn(&mut plain, head, || ()));
         });
         let mut reaped = reaper.wrap(Endless(head.len()), None);
-        let connection = reaped.connection().clone();
+        let connection = reaped.connection();
         group.bench_function(format!("transport{which}, reaped"), |b| {
             b.iter(|| turn(&mut reaped, head, || ()));
         });
@@ -122,7 +122,7 @@ fn exchange(c: &mut Criterion) {
         });
     }
     let reaped = reaper.wrap(Endless(0), None);
-    let connection = reaped.connection().clone();
+    let connection = reaped.connection();
     group.bench_function("exchange alone", |b| {
         b.iter(|| drop(black_box(connection.begin())));
     });
@@ -200,7 +200,7 @@ fn engine(c: &mut Criterion) {
         let _context = runtime.enter();
         reaper.wrap(far, None)
     };
-    let connection = io.connection().clone();
+    let connection = io.connection();
     let service = ReapLayer::of(connection.clone()).layer(service_fn(handler));
     let service = TowerToHyperService::new(service);
     let serving = http1::Builder::new().serve_connection(TokioIo::new(io), service);

@@ -94,7 +94,7 @@ async fn serve(
             () = &mut stop => break,
         };
         no_delay(io.get_ref());
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let (io, guard) = pipeline.wrap(io);
         let service = ServiceBuilder::new()
             .layer(guard)

@@ -55,7 +55,7 @@ pub(crate) async fn serve(
             accepted = listener.accept() => accepted,
             () = &mut stop => break,
         };
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let (io, guard) = pipeline.wrap(io);
         let forward = Arc::clone(&forward);
         let service = ServiceBuilder::new()

@@ -6,6 +6,7 @@
 //! - [`Connection`]: a cheap handle of one transport connection, server side or client side. Its id,
 //!   side, version, age, counts, idle time, and whether someone has asked for it to close, and why
 //!   ([`CloseReason`]).
+//! - [`Link`]: the same in half the space, for those who hold very many.
 //! - [`Exchange`]: one request and its response, an RAII guard. A connection is idle exactly when no
 //!   exchange is open. [`ExchangeBody`] carries it to the last byte of the response body.
 //! - [`OnExchange`]: a hook that is told when exchanges begin and end.
@@ -75,7 +76,7 @@ pub use self::authority::AuthorityKey;
 #[cfg(feature = "axum")]
 pub use self::axum::{ConnectionListener, TransportConnection};
 pub use self::body::ExchangeBody;
-pub use self::connection::{Closed, Connection, ConnectionBuilder, Snapshot};
+pub use self::connection::{Closed, Connection, ConnectionBuilder, Link, Snapshot};
 pub use self::exchange::Exchange;
 pub use self::fresh::FreshConnection;
 pub use self::observe::{ExchangeEvent, OnExchange};

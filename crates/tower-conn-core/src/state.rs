@@ -9,6 +9,7 @@
 //! | 20 | a byte of a next head has been delivered |
 //! | 21..23 | phase: running, closing, closed |
 //! | 23..31 | reason of the close, 0 for none |
+//! | 31 | a note has been left |
 //! | 32..64 | exchanges begun, modulo 2^32 |
 //!
 //! An exchange begins by one addition, which is taken back on a closed connection.
@@ -27,6 +28,7 @@ const CLOSING: u64 = 1 << 21;
 const CLOSED: u64 = 1 << 22;
 const REASON_SHIFT: u32 = 23;
 const REASON_MASK: u64 = 0xFF << REASON_SHIFT;
+const NOTED: u64 = 1 << 31;
 const BEGUN_SHIFT: u32 = 32;
 /// One more begun, modulo 2^32: what is carried falls off the end.
 const BEGIN: u64 = (1 << BEGUN_SHIFT) + OPEN_ONE;
@@ -54,6 +56,17 @@ impl Word {
     #[inline]
     pub(crate) const fn is_idle(self) -> bool {
         self.0 & (OPEN_MASK | RECEIVING) == 0
+    }
+
+    /// Whether it is idle, and neither a close nor a note is to be looked at.
+    #[inline]
+    pub(crate) const fn is_quiet(self) -> bool {
+        self.0 & (OPEN_MASK | RECEIVING | CLOSING | CLOSED | NOTED) == 0
+    }
+
+    #[inline]
+    pub(crate) const fn is_noted(self) -> bool {
+        self.0 & NOTED != 0
     }
 
     #[inline]
@@ -218,6 +231,18 @@ impl State {
             self.waker.wake();
         }
         moved
+    }
+
+    pub(crate) fn leave_note(&self) {
+        self.word.fetch_or(NOTED, Ordering::AcqRel);
+    }
+
+    /// Whether there was one.
+    pub(crate) fn take_note(&self) -> bool {
+        self.load().is_noted() && {
+            let before = self.word.fetch_and(!NOTED, Ordering::AcqRel);
+            Word(before).is_noted()
+        }
     }
 
     pub(crate) fn wake(&self) {

@@ -393,3 +393,34 @@ fn bytes_are_counted_for_every_handle() {
     connection.count_sent(5);
     assert_eq!((other.bytes_received(), other.bytes_sent()), (7, 5));
 }
+
+#[test]
+fn a_note_is_taken_once_and_changes_nothing_else() {
+    let connection = Connection::server();
+    assert!(connection.snapshot().is_quiet() && !connection.take_note());
+    connection.leave_note();
+    let noted = connection.snapshot();
+    assert!(noted.is_noted() && noted.is_idle() && !noted.is_quiet());
+    assert!(connection.take_note() && !connection.take_note());
+    assert!(connection.snapshot().is_quiet());
+
+    connection.leave_note();
+    assert!(connection.close_if_idle(Duration::ZERO, CloseReason::Idle));
+    assert_eq!(connection.close_reason(), Some(CloseReason::Idle));
+    assert!(connection.take_note() && connection.is_closed());
+}
+
+#[test]
+fn a_link_is_the_same_connection_without_the_number() {
+    let connection = Connection::server();
+    let link = connection.link().clone();
+    let exchange = link.begin().expect("open");
+    assert_eq!(exchange.connection(), &connection);
+    assert_eq!(exchange.number(), 1);
+    assert_eq!(link.connection().exchange_number(), None);
+    drop(exchange);
+    link.count_sent(2);
+    assert_eq!(connection.bytes_sent(), 2);
+    assert_eq!(link.snapshot(), connection.snapshot());
+    assert_eq!(connection.clone().into_link().connection(), connection);
+}

@@ -82,7 +82,7 @@ pub(crate) async fn accept<L, M, S, E, K>(
         let First::Left((io, addr)) = accepted else {
             return;
         };
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let establishing = established(
             Arc::clone(&core.counters),
             io,
@@ -123,7 +123,7 @@ where
         .call(IncomingStream {
             io: io.get_ref(),
             remote_addr: &addr,
-            connection: io.connection(),
+            connection: &io.connection(),
         })
         .await;
     Some((io, service, protocol))

@@ -66,7 +66,7 @@ where
 
     async fn establish(&self, io: ReapedIo<I>) -> io::Result<(ReapedIo<A::Io>, Option<Protocol>)> {
         let io = io.under_tls();
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let tls = self.0.accept(io).await?;
         let agreed = A::alpn(&tls).and_then(Protocol::of_alpn);
         match ReapedIo::over_tls(tls, &connection) {

@@ -138,7 +138,7 @@
 //! // For each accepted connection:
 //! # let (mut client, stream) = tokio::io::duplex(4096);
 //! let io = reaper.wrap(stream, None);
-//! let connection = io.connection().clone();
+//! let connection = io.connection();
 //! let (io, guard) = Pipeline::new().wrap(io);
 //! let service = ServiceBuilder::new()
 //!     .pipeline_guard(guard)

@@ -130,7 +130,9 @@ fn answer<B>(
     if version >= Version::HTTP_2 {
         return;
     }
-    if shared.is_some_and(|shared| shared.has(IN_BODY) && shared.is_last_head()) {
+    if shared.is_some_and(|shared| {
+        shared.has(IN_BODY) && shared.is_last_head(connection.exchange_number())
+    }) {
         // hyper closes after an early answer and does not say so; a client that has sent the rest
         // of the body meanwhile would take the connection for reusable.
         connection.request_close(CloseReason::UnreadBody);

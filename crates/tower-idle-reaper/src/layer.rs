@@ -1,6 +1,6 @@
 //! The layer.
 
-use tower_conn_core::Connection;
+use tower_conn_core::{Connection, Link};
 use tower_layer::Layer;
 
 use crate::Reap;
@@ -15,7 +15,7 @@ use crate::Reap;
 #[derive(Clone, Debug, Default)]
 #[must_use]
 pub struct ReapLayer {
-    connection: Option<Connection>,
+    connection: Option<Link>,
 }
 
 impl ReapLayer {
@@ -26,9 +26,9 @@ impl ReapLayer {
 
     /// For the requests of this connection: the handle is put into their extensions, unless they
     /// carry one. For a service that is made for each connection, in a hyper accept loop.
-    pub const fn of(connection: Connection) -> Self {
+    pub fn of(connection: Connection) -> Self {
         Self {
-            connection: Some(connection),
+            connection: Some(connection.into_link()),
         }
     }
 }

@@ -181,9 +181,9 @@ impl Inner {
             builder = builder.on_exchange(Arc::clone(observer));
         }
         let connection = builder.build();
-        row.chunk.enter(index, connection.clone());
+        row.chunk.enter(index, connection.link().clone());
 
-        let shared = Shared::new(&row.chunk, index, &connection);
+        let shared = Shared::new(&row.chunk, index, connection.link());
         if self.limits.first_byte != NEVER {
             let due = crate::limits::after(now.get(), self.limits.first_byte);
             shared.enter(Phase::FirstByte, due);

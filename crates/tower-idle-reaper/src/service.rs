@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use http::{Method, Request, Response, header};
 use http_body::Body;
 use tower_conn_core::options::has_connection_option;
-use tower_conn_core::{CloseReason, Connection, Exchange, ExchangeBody};
+use tower_conn_core::{CloseReason, Connection, Exchange, ExchangeBody, Link};
 use tower_service::Service;
 
 use crate::ResponseFuture;
@@ -30,11 +30,11 @@ use crate::shared::{PEER_ASKED, Shared};
 #[derive(Clone, Debug)]
 pub struct Reap<S> {
     inner: S,
-    connection: Option<Connection>,
+    connection: Option<Link>,
 }
 
 impl<S> Reap<S> {
-    pub(crate) const fn new(inner: S, connection: Option<Connection>) -> Self {
+    pub(crate) const fn new(inner: S, connection: Option<Link>) -> Self {
         Self { inner, connection }
     }
 
@@ -107,7 +107,7 @@ where
 }
 
 fn begin<B: Body>(request: &Request<B>, connection: &Connection, shared: Shared<'_>) {
-    if !request.body().is_end_stream() && shared.is_last_head() {
+    if !request.body().is_end_stream() && shared.is_last_head(connection.exchange_number()) {
         shared.tell_body(request.body().size_hint().exact());
     }
     let headers = request.headers();

@@ -25,7 +25,7 @@ async fn on_a_connection_of_a_reaper() {
     let reaper = IdleReaper::new(Policy::safe());
     let (near, _far) = tokio::io::duplex(64);
     let io = reaper.wrap(near, None);
-    let connection = io.connection().clone();
+    let connection = io.connection();
     LayerContract::new(ReapLayer::new())
         .request({
             let connection = connection.clone();

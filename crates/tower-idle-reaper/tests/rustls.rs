@@ -51,7 +51,7 @@ impl Tls {
         let (reaper, acceptor) = (reaper.clone(), self.acceptor.clone());
         tokio::spawn(async move {
             let tcp = reaper.wrap(io, None).under_tls();
-            let connection = tcp.connection().clone();
+            let connection = tcp.connection();
             let Ok(tls) = acceptor.accept(tcp).await else {
                 return;
             };

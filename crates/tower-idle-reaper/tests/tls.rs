@@ -71,7 +71,7 @@ fn serve(reaper: &IdleReaper) -> RawStream<DuplexStream> {
     let reaper = reaper.clone();
     tokio::spawn(async move {
         let tcp = reaper.wrap(far, None).under_tls();
-        let connection = tcp.connection().clone();
+        let connection = tcp.connection();
         let Ok(tls) = handshake(tcp).await else {
             return;
         };

@@ -100,7 +100,7 @@ async fn listen_with(stack: Stack, policy: Policy) -> (IdleReaper, SocketAddr) {
 async fn serve(stack: Stack, mut listener: ReapedListener<TcpListener>, reaper: IdleReaper) {
     loop {
         let (io, _) = listener.accept().await;
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let layers = ServiceBuilder::new()
             .layer(ReapLayer::of(connection.clone()))
             .layer(keep_alive());

@@ -77,7 +77,7 @@ async fn accept(
 ) {
     loop {
         let (io, _) = listener.accept().await;
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let sources = Arc::clone(&sources);
         let service = ServiceBuilder::new()
             .layer(ReapLayer::of(connection.clone()))

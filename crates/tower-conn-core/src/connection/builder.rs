@@ -5,8 +5,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::Connection;
 use super::inner::{Attachment, Inner};
+use super::{Connection, Link};
 use crate::observe::Observer;
 use crate::{OnExchange, Side, StampSlot};
 
@@ -71,7 +71,9 @@ impl ConnectionBuilder {
     #[must_use]
     pub fn build(self) -> Connection {
         Connection {
-            inner: Arc::new(Inner::new(self)),
+            link: Link {
+                inner: Arc::new(Inner::new(self)),
+            },
             exchange: None,
         }
     }

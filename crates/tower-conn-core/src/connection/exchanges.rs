@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::time::Duration;
 
 use http::Extensions;
 
-use super::Connection;
+use super::{Connection, Link};
 use crate::{CloseReason, Exchange, ExchangeEvent};
 
 impl Connection {
@@ -19,21 +18,7 @@ impl Connection {
     /// A connection that is only asked to close still takes the requests that reach it.
     #[inline]
     pub fn begin(&self) -> Result<Exchange, Closed> {
-        match self.inner.state.begin() {
-            Ok(number) => {
-                self.inner.stamp_busy();
-                if let Some(observer) = self.inner.observer() {
-                    observer.on_exchange(self, ExchangeEvent::Begun { number });
-                }
-                Ok(Exchange::new(Self {
-                    inner: Arc::clone(&self.inner),
-                    exchange: NonZeroU32::new(number),
-                }))
-            }
-            Err(word) => Err(Closed {
-                reason: word.reason(),
-            }),
-        }
+        self.link.begin()
     }
 
     /// Begins the exchange of the request with these extensions, unless an outer layer already has.
@@ -62,13 +47,13 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn exchanges_begun(&self) -> u32 {
-        self.inner.state.load().begun()
+        self.inner().state.load().begun()
     }
 
     /// How many exchanges have ended, modulo 2^32.
     #[must_use]
     pub fn exchanges_finished(&self) -> u32 {
-        let word = self.inner.state.load();
+        let word = self.inner().state.load();
         word.begun().wrapping_sub(word.open())
     }
 
@@ -76,15 +61,15 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn exchanges_open(&self) -> u32 {
-        self.inner.state.load().open()
+        self.inner().state.load().open()
     }
 
     #[inline]
     pub(crate) fn end(&self, number: u32) {
-        if self.inner.state.end() {
-            self.inner.stamp_idle();
+        if self.inner().state.end() {
+            self.inner().stamp_idle();
         }
-        if let Some(observer) = self.inner.observer() {
+        if let Some(observer) = self.inner().observer() {
             observer.on_exchange(self, ExchangeEvent::Ended { number });
         }
     }
@@ -96,13 +81,13 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn is_idle(&self) -> bool {
-        self.inner.state.load().is_idle()
+        self.inner().state.load().is_idle()
     }
 
     /// How long no exchange has been open; `None` while one is.
     #[must_use]
     pub fn idle_for(&self) -> Option<Duration> {
-        self.inner.idle_for()
+        self.inner().idle_for()
     }
 
     /// Notes that a byte of a next message head was delivered, so that the connection is not idle
@@ -111,7 +96,7 @@ impl Connection {
     /// [`begin`](Self::begin) takes over from here.
     #[must_use]
     pub fn head_started(&self) -> bool {
-        self.inner.state.receive()
+        self.inner().state.receive()
     }
 
     /// Notes that a whole head was delivered, whose exchange begins next: one relaxed store. `false`
@@ -124,21 +109,47 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn head_delivered(&self) -> bool {
-        self.inner.stamp_busy();
-        !self.is_closed()
+        self.link.head_delivered()
     }
 
     /// Takes back [`head_started`](Self::head_started): what was delivered was no head, and the idle
     /// time goes on as if it had not been.
     pub fn head_abandoned(&self) {
-        self.inner.state.unreceive();
+        self.inner().state.unreceive();
     }
 
     /// Has the idle time start anew, unless an exchange is open: something that is no exchange kept
     /// the connection busy until now, the opening of HTTP/2 for instance.
     pub fn restart_idle(&self) {
         if self.exchanges_open() == 0 {
-            self.inner.stamp_idle();
+            self.inner().stamp_idle();
+        }
+    }
+}
+
+impl Link {
+    /// Begins an exchange.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::begin`].
+    #[inline]
+    pub fn begin(&self) -> Result<Exchange, Closed> {
+        match self.inner.state.begin() {
+            Ok(number) => {
+                self.inner.stamp_busy();
+                let exchange = Exchange::new(Connection {
+                    link: self.clone(),
+                    exchange: NonZeroU32::new(number),
+                });
+                if let Some(observer) = self.inner.observer() {
+                    observer.on_exchange(exchange.connection(), ExchangeEvent::Begun { number });
+                }
+                Ok(exchange)
+            }
+            Err(word) => Err(Closed {
+                reason: word.reason(),
+            }),
         }
     }
 }

@@ -4,6 +4,7 @@ mod builder;
 mod closing;
 mod exchanges;
 mod inner;
+mod link;
 mod snapshot;
 
 use std::any::Any;
@@ -22,6 +23,7 @@ use crate::{Side, StampSlot};
 
 pub use self::builder::ConnectionBuilder;
 pub use self::exchanges::Closed;
+pub use self::link::Link;
 pub use self::snapshot::Snapshot;
 
 /// A handle of one transport connection, server side or client side.
@@ -63,7 +65,7 @@ pub use self::snapshot::Snapshot;
 /// ```
 #[derive(Clone)]
 pub struct Connection {
-    inner: Arc<Inner>,
+    link: Link,
     /// Set on the handle in a request's extensions once the exchange of that request has begun.
     exchange: Option<NonZeroU32>,
 }
@@ -111,53 +113,89 @@ impl Connection {
         extensions.get_mut::<Self>()
     }
 
+    /// What drivers hold of it.
+    #[must_use]
+    #[inline]
+    pub const fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// The same, keeping this handle's share.
+    #[must_use]
+    pub fn into_link(self) -> Link {
+        self.link
+    }
+
+    #[inline]
+    fn inner(&self) -> &Inner {
+        &self.link.inner
+    }
+
+    /// What is true of the connection now.
+    #[must_use]
+    #[inline]
+    pub fn snapshot(&self) -> Snapshot {
+        self.link.snapshot()
+    }
+
+    /// Leaves a note for the driver of the connection, who sees it in its
+    /// [`snapshot`](Self::snapshot). What it says is between the two.
+    pub fn leave_note(&self) {
+        self.inner().state.leave_note();
+    }
+
+    /// Takes the note; whether there was one. What was done before it was left is seen after this.
+    pub fn take_note(&self) -> bool {
+        self.inner().state.take_note()
+    }
+
     /// A number that no other connection of this process has.
     #[must_use]
     pub fn id(&self) -> u64 {
-        self.inner.id
+        self.inner().id
     }
 
     /// The side of the connection that this process is on.
     #[must_use]
     pub fn side(&self) -> Side {
-        self.inner.side()
+        self.inner().side()
     }
 
     /// The HTTP version last seen on the connection; `None` before the first message.
     #[must_use]
     pub fn version(&self) -> Option<Version> {
-        inner::version_of_code(self.inner.version().load(Ordering::Relaxed))
+        inner::version_of_code(self.inner().version().load(Ordering::Relaxed))
     }
 
     /// Notes the HTTP version of a message on the connection.
     pub fn saw_version(&self, version: Version) {
         if let Some(code) = inner::version_code(version) {
-            self.inner.version().store(code, Ordering::Relaxed);
+            self.inner().version().store(code, Ordering::Relaxed);
         }
     }
 
     /// The local address, where it is known.
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
-        self.inner.local_addr()
+        self.inner().local_addr()
     }
 
     /// The peer's address, where it is known.
     #[must_use]
     pub fn peer_addr(&self) -> Option<SocketAddr> {
-        self.inner.peer_addr()
+        self.inner().peer_addr()
     }
 
     /// When the connection was opened or accepted.
     #[must_use]
     pub fn opened_at(&self) -> Instant {
-        self.inner.opened()
+        self.inner().opened()
     }
 
     /// How long the connection has been open.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.inner.age()
+        self.inner().age()
     }
 
     /// Bytes received from the peer, as far as whoever reads the transport
@@ -165,55 +203,55 @@ impl Connection {
     #[must_use]
     #[inline]
     pub fn bytes_received(&self) -> u64 {
-        self.inner.received.load()
+        self.link.bytes_received()
     }
 
     /// Bytes sent to the peer, as far as whoever writes the transport [counts](Self::count_sent) them.
     #[must_use]
     #[inline]
     pub fn bytes_sent(&self) -> u64 {
-        self.inner.sent.load()
+        self.link.bytes_sent()
     }
 
     /// Counts bytes received from the peer: a relaxed load and store. For the one who reads the
     /// transport; of two who count at once, one is lost.
     #[inline]
     pub fn count_received(&self, n: usize) {
-        self.inner.received.add(n);
+        self.link.count_received(n);
     }
 
     /// Counts bytes sent to the peer, as [`count_received`](Self::count_received), for the one who
     /// writes the transport.
     #[inline]
     pub fn count_sent(&self, n: usize) {
-        self.inner.sent.add(n);
+        self.link.count_sent(n);
     }
 
     /// The slot in which its idle time is kept, if there is one.
     #[must_use]
     pub fn stamp_slot(&self) -> Option<&StampSlot> {
-        self.inner.slot()
+        self.inner().slot()
     }
 
     /// What the driver of the connection attached to it, or else to the table of its
     /// [slot](Self::stamp_slot), if it is of this type; see [`ConnectionBuilder::attach`].
     #[must_use]
     pub fn attachment<T: Any>(&self) -> Option<&T> {
-        self.inner.attachment()?.downcast_ref()
+        self.link.attachment()
     }
 
     /// The same as [`attachment`](Self::attachment), to keep.
     #[must_use]
     pub fn shared_attachment<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
-        Arc::clone(self.inner.attachment()?).downcast().ok()
+        Arc::clone(self.inner().attachment()?).downcast().ok()
     }
 }
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let word = self.inner.state.load();
+        let word = self.inner().state.load();
         f.debug_struct("Connection")
-            .field("id", &self.inner.id)
+            .field("id", &self.inner().id)
             .field("side", &self.side())
             .field("version", &self.version())
             .field("peer_addr", &self.peer_addr())
@@ -229,7 +267,7 @@ impl fmt::Debug for Connection {
 impl PartialEq for Connection {
     /// Whether both are handles of the same connection.
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.inner, &other.inner)
+        Arc::ptr_eq(&self.link.inner, &other.link.inner)
     }
 }
 

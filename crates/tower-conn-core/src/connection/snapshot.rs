@@ -1,12 +1,13 @@
 //! One reading of everything that exchanges and closers change.
 
+#[cfg(doc)]
 use super::Connection;
 use crate::state::Word;
 
 /// What was true of a [`Connection`] at one moment: one atomic load, for whoever has to look at
 /// several of these together. Taken by [`Connection::snapshot`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Snapshot(Word);
+pub struct Snapshot(pub(super) Word);
 
 impl Snapshot {
     /// How many exchanges had begun, modulo 2^32.
@@ -38,6 +39,21 @@ impl Snapshot {
         self.0.is_idle()
     }
 
+    /// Whether it was [idle](Self::is_idle), no close had been asked for, and no
+    /// [note](Connection::leave_note) left: whether there was nothing to look at.
+    #[must_use]
+    #[inline]
+    pub const fn is_quiet(self) -> bool {
+        self.0.is_quiet()
+    }
+
+    /// Whether a [note](Connection::leave_note) had been left and not taken.
+    #[must_use]
+    #[inline]
+    pub const fn is_noted(self) -> bool {
+        self.0.is_noted()
+    }
+
     /// Whether a close had been asked for or had happened.
     #[must_use]
     #[inline]
@@ -50,15 +66,6 @@ impl Snapshot {
     #[inline]
     pub const fn is_closed(self) -> bool {
         self.0.is_closed()
-    }
-}
-
-impl Connection {
-    /// What is true of the connection now.
-    #[must_use]
-    #[inline]
-    pub fn snapshot(&self) -> Snapshot {
-        Snapshot(self.inner.state.load())
     }
 }
 

@@ -44,7 +44,7 @@ where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     K: Stack<T, S>,
 {
-    let connection = io.connection().clone();
+    let connection = io.connection();
     let (io, service) = core.stack.assemble(io, read, service);
     let engine = core.http2.serve_connection(TokioIo::new(io), service);
     core.reaper.watch(engine, connection)
@@ -56,7 +56,7 @@ where
     K: Stack<T, S>,
 {
     pub(super) fn new(core: &Core<K>, io: ReapedIo<T>, read: Bytes, service: S) -> Self {
-        let connection = io.connection().clone();
+        let connection = io.connection();
         let (io, service) = core.stack.assemble(io, read, service);
         let seat = Seat::default();
         let io = TokioIo::new(Seated::new(io, seat.clone()));

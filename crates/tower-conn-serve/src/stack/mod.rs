@@ -55,5 +55,5 @@ pub(crate) mod sealed {
 }
 
 pub(crate) fn connection_of<T>(io: &ReapedIo<T>) -> Connection {
-    io.connection().clone()
+    io.connection()
 }

@@ -104,7 +104,7 @@ impl Server {
                 let mut listener = ReapedListener::new(listener, &reaper);
                 loop {
                     let (io, _) = listener.accept().await;
-                    let connection = io.connection().clone();
+                    let connection = io.connection();
                     let service = ReapLayer::of(connection.clone()).layer(service_fn(hello));
                     let service = TowerToHyperService::new(service);
                     let engine = http1::Builder::new().serve_connection(TokioIo::new(io), service);

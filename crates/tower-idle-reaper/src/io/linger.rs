@@ -14,6 +14,8 @@ use crate::shared::{CUT, HTTP2, LINGER_OVER, UNREAD};
 pub(super) enum Closing {
     /// Not shut down.
     Open,
+    /// The same, but the peer has ended its side; the engine has not been told.
+    PeerEnded,
     /// Being shut down: what is under this one still writes, or lingers.
     ShuttingDown,
     /// Shut down; it is to be seen whether to linger.
@@ -23,12 +25,18 @@ pub(super) enum Closing {
     Done,
 }
 
+impl Closing {
+    pub(super) const fn is_open(self) -> bool {
+        matches!(self, Self::Open | Self::PeerEnded)
+    }
+}
+
 /// Reads in one turn of the task, so that a peer that sends without end does not hold it.
 const READS: u32 = 32;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     pub(super) fn poll_close_in_stages(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if matches!(self.closing, Closing::Open | Closing::ShuttingDown) {
+        if self.closing.is_open() || self.closing == Closing::ShuttingDown {
             self.closing = Closing::ShuttingDown;
             if self.wire.in_body() || self.wire.in_head() {
                 // Told to the part that lingers, which may be another one, under TLS.
@@ -72,7 +80,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             self.shared()
                 .reaper()
                 .lingering()
-                .remove(&self.connection.id());
+                .remove(&self.link.connection().id());
         }
         self.closing = Closing::Done;
         Poll::Ready(Ok(()))
@@ -98,7 +106,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
                 }
                 Poll::Ready(Ok(())) if !buf.filled().is_empty() => {
                     let n = buf.filled().len();
-                    self.connection.count_received(n);
+                    self.link.count_received(n);
                     self.starts_lingering(n);
                     let shared = self.shared();
                     if shared.phase_bytes() > most {
@@ -130,9 +138,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             now,
             reaper.limits.linger_total.min(reaper.limits.linger_gap),
         );
-        reaper
-            .lingering()
-            .insert(self.connection.id(), self.connection.clone());
+        let connection = self.link.connection();
+        reaper.lingering().insert(connection.id(), connection);
         self.closing = Closing::Lingering;
         self.enter(Phase::Linger, due);
         true

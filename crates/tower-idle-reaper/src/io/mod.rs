@@ -5,12 +5,10 @@ mod read;
 mod write;
 
 use std::fmt;
-use std::sync::Arc;
 
-use tower_conn_core::{CloseReason, Connection};
+use tower_conn_core::{CloseReason, Connection, Link};
 
 use crate::limits::Phase;
-use crate::registry::Chunk;
 use crate::shared::{self, Shared};
 use crate::wire::Wire;
 
@@ -46,7 +44,7 @@ use self::linger::Closing;
 /// # async fn handshake<T: AsyncRead + AsyncWrite + Unpin>(io: T) -> T { io }
 /// # async fn accept(reaper: IdleReaper, tcp: DuplexStream) {
 /// let tcp = reaper.wrap(tcp, None).under_tls();
-/// let connection = tcp.connection().clone();
+/// let connection = tcp.connection();
 /// let tls = handshake(tcp).await;
 /// let io = ReapedIo::over_tls(tls, &connection).expect("a connection of the reaper");
 /// # drop(io);
@@ -59,23 +57,29 @@ use self::linger::Closing;
 /// | head (the handshake counts as one), body, idle, half-close | no | yes |
 pub struct ReapedIo<T> {
     inner: T,
-    connection: Connection,
-    chunk: Arc<Chunk>,
-    slot: u32,
-    /// How many exchanges had begun when reading last came to what `last_read` says.
-    begun: u32,
+    link: Link,
     wire: Wire,
+    /// How many exchanges had begun when reading last came to what `last_read` says, modulo 2^16.
+    begun: u16,
     role: Role,
     /// The phase that this side last entered, to save looking it up.
     phase: Phase,
-    /// The peer has ended its side; the engine has not been told.
-    ended: bool,
     /// The peer has ended its side or failed, as an end to be counted.
     fallback: Option<CloseReason>,
-    stalled: bool,
-    blocked: bool,
+    writing: Writing,
     last_read: LastRead,
     closing: Closing,
+}
+
+/// Whether the peer takes what is ready for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Writing {
+    /// It has taken everything.
+    Free,
+    /// It takes some.
+    Blocked,
+    /// It takes nothing.
+    Stalled,
 }
 
 /// What reading last came to, as far as closing has to know.
@@ -114,23 +118,18 @@ impl<T> ReapedIo<T> {
     }
 
     fn new(inner: T, connection: Connection, role: Role) -> Result<Self, T> {
-        let Some((chunk, slot)) = Shared::place_of(&connection) else {
+        let Some(phase) = Shared::of(&connection).map(|shared| shared.phase().0) else {
             return Err(inner);
         };
-        let phase = Shared::new(&chunk, slot, &connection).phase().0;
         Ok(Self {
             inner,
-            connection,
-            chunk,
-            slot,
-            begun: 0,
+            link: connection.into_link(),
             wire: Wire::new(),
+            begun: 0,
             role,
             phase,
-            ended: false,
             fallback: None,
-            stalled: false,
-            blocked: false,
+            writing: Writing::Free,
             last_read: LastRead::Bytes,
             closing: Closing::Open,
         })
@@ -164,8 +163,8 @@ impl<T> ReapedIo<T> {
 
     /// The connection that this transport is.
     #[must_use]
-    pub const fn connection(&self) -> &Connection {
-        &self.connection
+    pub fn connection(&self) -> Connection {
+        self.link.connection()
     }
 
     /// The wrapped transport.
@@ -179,9 +178,9 @@ impl<T> ReapedIo<T> {
         &mut self.inner
     }
 
-    #[inline]
     fn shared(&self) -> Shared<'_> {
-        Shared::new(&self.chunk, self.slot, &self.connection)
+        Shared::of_link(&self.link)
+            .unwrap_or_else(|| unreachable!("it is only made of a reaper's connection"))
     }
 
     fn enter(&mut self, phase: Phase, due: u32) {
@@ -195,22 +194,23 @@ impl<T> ReapedIo<T> {
 
     /// Whether no exchange is open, nor about to begin with a head that has been delivered.
     fn is_idle(&self) -> bool {
-        self.connection.is_idle()
-            && (self.last_read != LastRead::Head || self.begun != self.connection.exchanges_begun())
+        let seen = self.link.snapshot();
+        seen.is_idle()
+            && (self.last_read != LastRead::Head || self.begun != seen.exchanges_begun() as u16)
     }
 }
 
 #[cfg(feature = "axum")]
 impl<T> tower_conn_core::TransportConnection for ReapedIo<T> {
     fn connection(&self) -> Connection {
-        self.connection.clone()
+        self.link.connection()
     }
 }
 
 impl<T> fmt::Debug for ReapedIo<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReapedIo")
-            .field("connection", &self.connection)
+            .field("connection", &self.link.connection())
             .field("role", &self.role)
             .field("phase", &self.phase)
             .finish_non_exhaustive()
@@ -220,11 +220,11 @@ impl<T> fmt::Debug for ReapedIo<T> {
 impl<T> Drop for ReapedIo<T> {
     fn drop(&mut self) {
         // Over TLS this comes first, and knows more.
-        let reason = self.connection.close(self.why_ended());
+        let connection = self.link.connection();
+        let reason = connection.close(self.why_ended());
         if self.role.is_transport() {
-            self.chunk
-                .reaper
-                .ended(&self.connection, &self.chunk, reason);
+            let shared = self.shared();
+            shared.reaper().ended(&connection, shared.chunk(), reason);
         }
     }
 }
@@ -244,7 +244,7 @@ impl<T> ReapedIo<T> {
         if self.shared().has(shared::PEER_ASKED) {
             return CloseReason::PeerRequested;
         }
-        if self.connection.version() == Some(http::Version::HTTP_10) {
+        if self.link.connection().version() == Some(http::Version::HTTP_10) {
             return CloseReason::Http10;
         }
         if self.wire.in_head()

@@ -7,7 +7,8 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_conn_core::{CloseReason, Snapshot};
 
-use super::{LastRead, ReapedIo, Role};
+use super::linger::Closing;
+use super::{LastRead, ReapedIo, Role, Writing};
 use crate::limits::Phase;
 use crate::shared::{BODY_FAILED, CUT, HTTP2, IN_BODY, SEALED, UPGRADED, WATCHED};
 
@@ -23,11 +24,11 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncRead for ReapedIo<T> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         // A cut, and a body that has failed, close the connection or have it close.
-        let seen = this.connection.snapshot();
+        let seen = this.link.snapshot();
         if seen.is_closing() && this.shared().has(CUT | BODY_FAILED) {
             return this.read_failed(cx);
         }
-        if this.ended {
+        if this.closing == Closing::PeerEnded {
             return this.poll_end(cx);
         }
         let before = buf.filled().len();
@@ -78,13 +79,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         };
         self.fallback.get_or_insert(reason);
         if self.holds_end_back() {
-            self.ended = true;
-            self.connection.request_close(CloseReason::PeerClosed);
+            self.closing = Closing::PeerEnded;
+            self.link
+                .connection()
+                .request_close(CloseReason::PeerClosed);
             return self.poll_end(cx);
         }
         if self.is_between_requests() {
             // Whatever becomes of the engine's farewell.
-            self.connection.request_close(CloseReason::PeerClosed);
+            self.link
+                .connection()
+                .request_close(CloseReason::PeerClosed);
         }
         Poll::Ready(Ok(()))
     }
@@ -109,20 +114,18 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     /// whole request without a body. `None` if it is anything else, and is still to be accounted for.
     #[inline]
     fn delivers_whole_head(&mut self, seen: Snapshot, bytes: &[u8]) -> Option<bool> {
-        // Tunnels are not idle.
-        let quiet = seen.is_idle()
-            && !seen.is_closing()
+        // Tunnels are not idle, and of bodies there would be a note.
+        let quiet = seen.is_quiet()
             && self.phase == Phase::Quiet
             && self.role == Role::Plain
-            && self.shared().is_plain()
             && self.wire.feed_whole_head(bytes, seen.exchanges_begun());
         if !quiet {
             return None;
         }
-        self.connection.count_received(bytes.len());
+        self.link.count_received(bytes.len());
         self.last_read = LastRead::Head;
-        self.begun = seen.exchanges_begun();
-        Some(self.connection.head_delivered())
+        self.begun = seen.exchanges_begun() as u16;
+        Some(self.link.head_delivered())
     }
 
     /// Accounts for bytes and says whether they may be delivered.
@@ -131,12 +134,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         self.last_read = LastRead::Bytes;
         if self.role.is_transport() {
             let first = self.shared().bytes_in() == 0;
-            self.connection.count_received(bytes.len());
+            self.link.count_received(bytes.len());
             self.shared().touch_tunnel();
             if first && !self.role.is_http() {
                 // The handshake is the head of a TLS connection.
                 self.start_head(bytes.len());
-                return self.connection.head_started();
+                return self.link.connection().head_started();
             }
         }
         if self.phase == Phase::FirstByte {
@@ -157,18 +160,17 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             self.enter(Phase::Quiet, 0);
         }
         let was_in_body = self.wire.in_body();
-        let is_ahead = self.connection.exchanges_open() > 0;
+        let is_ahead = self.link.snapshot().exchanges_open() > 0;
         let began = if is_ahead {
             self.wire.feed_ahead(bytes)
         } else {
-            self.wire.feed(bytes, self.connection.exchanges_begun())
+            self.wire
+                .feed(bytes, self.link.snapshot().exchanges_begun())
         };
         if self.wire.has_unread_head() {
-            self.shared().set_heads(None);
             let _ = self.shared().take_body();
-        } else {
-            self.shared().set_heads(Some(self.wire.heads()));
         }
+        self.shared().set_heads(self.wire.counted_heads());
         if began && !is_ahead && !self.head_arrives() {
             return false;
         }
@@ -194,12 +196,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     /// A head arrives on an idle connection; `false` if that is closed.
     fn head_arrives(&mut self) -> bool {
         if self.wire.in_head() || self.wire.is_http2() {
-            return self.connection.head_started();
+            return self.link.connection().head_started();
         }
         // The engine begins its exchange before it reads again.
         self.last_read = LastRead::Head;
-        self.begun = self.connection.exchanges_begun();
-        self.connection.head_delivered()
+        self.begun = self.link.snapshot().exchanges_begun() as u16;
+        self.link.head_delivered()
     }
 
     fn start_head(&mut self, already: usize) {
@@ -214,9 +216,9 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
         self.shared().unmark_phase();
         if self.wire.is_http2() {
             self.shared().set(HTTP2);
-            self.connection.saw_version(http::Version::HTTP_2);
-            self.connection.restart_idle();
-            self.connection.head_abandoned();
+            self.link.connection().saw_version(http::Version::HTTP_2);
+            self.link.connection().restart_idle();
+            self.link.connection().head_abandoned();
         }
     }
 
@@ -252,7 +254,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             }
         } else if self.wire.in_head() && self.is_idle() && !self.is_tunnel() {
             // Part of this head came together with an earlier request, whose exchange is over.
-            if !self.connection.head_started() {
+            if !self.link.connection().head_started() {
                 return Poll::Ready(Ok(()));
             }
             self.start_head(1);
@@ -264,29 +266,29 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     fn poll_claim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flags = self.shared().flags();
         let leaves_it_to_the_watcher = flags & (HTTP2 | WATCHED) == HTTP2 | WATCHED;
-        if leaves_it_to_the_watcher || self.blocked || flags & UPGRADED != 0 {
+        if leaves_it_to_the_watcher || self.writing != Writing::Free || flags & UPGRADED != 0 {
             return self.wait_for_cut(cx);
         }
-        let begun = self.connection.exchanges_begun();
+        let begun = self.link.snapshot().exchanges_begun() as u16;
         if self.begun == begun && self.last_read == LastRead::Head {
             return self.wait_for_cut(cx);
         }
         if self.begun == begun && self.last_read == LastRead::Nothing {
-            ready!(self.connection.poll_drained(cx));
+            ready!(self.link.connection().poll_drained(cx));
             return self.read_closed(cx);
         }
         (self.begun, self.last_read) = (begun, LastRead::Nothing);
-        if flags & WATCHED != 0 && !self.connection.is_closing() {
+        if flags & WATCHED != 0 && !self.link.snapshot().is_closing() {
             // The watcher has itself woken, and looks here again when it learns of a close.
             return Poll::Pending;
         }
-        if self.connection.poll_close(cx).is_ready() {
-            if self.connection.is_closed() {
+        if self.link.poll_close(cx).is_ready() {
+            if self.link.snapshot().is_closed() {
                 return self.read_closed(cx);
             }
             // The engine may hold a request that it has read but not begun. It has had its turn when
             // this is polled again.
-            if self.connection.is_idle() {
+            if self.link.snapshot().is_idle() {
                 cx.waker().wake_by_ref();
             }
             return self.wait_for_cut(cx);
@@ -295,7 +297,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     }
 
     fn wait_for_cut(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.connection.poll_closed(cx));
+        ready!(self.link.poll_closed(cx));
         self.read_closed(cx)
     }
 
@@ -310,7 +312,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     #[cold]
     #[inline(never)]
     fn read_failed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let reason = self.connection.close_reason();
+        let reason = self.link.connection().close_reason();
         match reason {
             Some(CloseReason::HeadTimeout) => {
                 self.answer_timeout(cx);
@@ -329,15 +331,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
 
     /// Says why, as far as that can be done at once, and half-closes.
     fn answer_timeout(&mut self, cx: &mut Context<'_>) {
-        if !self.wire.in_head() || self.wire.is_opening_http2() || self.blocked {
+        if !self.wire.in_head() || self.wire.is_opening_http2() || self.writing != Writing::Free {
             return;
         }
-        if self.role != Role::Plain || self.connection.exchanges_open() > 0 {
+        if self.role != Role::Plain || self.link.snapshot().exchanges_open() > 0 {
             return;
         }
         self.wire = crate::wire::Wire::opaque();
         if let Poll::Ready(Ok(n)) = Pin::new(&mut self.inner).poll_write(cx, REQUEST_TIMEOUT) {
-            self.connection.count_sent(n);
+            self.link.count_sent(n);
             let _ = Pin::new(&mut self.inner).poll_shutdown(cx);
         }
     }

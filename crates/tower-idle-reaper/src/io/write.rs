@@ -7,19 +7,19 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tower_conn_core::Snapshot;
 
-use super::ReapedIo;
-use super::linger::Closing;
 use super::read::Ended;
+use super::{ReapedIo, Writing};
 use crate::shared::CUT;
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
+    #[inline]
     fn poll_write(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let seen = this.connection.snapshot();
+        let seen = this.link.snapshot();
         if this.is_cut(seen) {
             return this.write_failed();
         }
@@ -33,7 +33,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let seen = this.connection.snapshot();
+        let seen = this.link.snapshot();
         if this.is_cut(seen) {
             return this.write_failed();
         }
@@ -45,15 +45,16 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReapedIo<T> {
         self.inner.is_write_vectored()
     }
 
+    #[inline]
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.is_cut(this.connection.snapshot()) {
+        if this.is_cut(this.link.snapshot()) {
             return this.write_failed();
         }
         let result = Pin::new(&mut this.inner).poll_flush(cx);
         match &result {
             Poll::Pending => this.stalls(cx),
-            Poll::Ready(Ok(())) if this.blocked => this.unblock(cx),
+            Poll::Ready(Ok(())) if this.writing != Writing::Free => this.unblock(cx),
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => this.note_failure(error),
         }
@@ -77,7 +78,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     fn write_failed<R>(&self) -> Poll<io::Result<R>> {
         Poll::Ready(Err(io::Error::new(
             io::ErrorKind::ConnectionAborted,
-            Ended(self.connection.close_reason()),
+            Ended(self.link.connection().close_reason()),
         )))
     }
 
@@ -92,13 +93,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
             Poll::Pending => self.stalls(cx),
             Poll::Ready(Ok(n)) => {
                 if self.role.is_transport() {
-                    self.connection.count_sent(*n);
+                    self.link.count_sent(*n);
                 }
                 // As a tunnel is, whose exchange is over.
                 if seen.is_receiving_head() {
                     self.shared().touch_tunnel();
                 }
-                if self.stalled {
+                if self.writing == Writing::Stalled {
                     self.moves();
                 }
             }
@@ -111,34 +112,32 @@ impl<T: AsyncRead + AsyncWrite + Unpin> ReapedIo<T> {
     #[inline(never)]
     pub(super) fn stalls(&mut self, cx: &mut Context<'_>) {
         if self.role.is_transport() {
-            if !self.stalled {
-                self.shared().write_stalls(!self.blocked);
-                self.stalled = true;
+            if self.writing != Writing::Stalled {
+                self.shared().write_stalls(self.writing == Writing::Free);
             }
             self.shared().writer_waits(cx.waker());
             if self.shared().has(CUT) {
                 cx.waker().wake_by_ref();
             }
         }
-        self.blocked = true;
+        self.writing = Writing::Stalled;
     }
 
     /// The peer has taken something.
     #[cold]
     fn moves(&mut self) {
-        self.stalled = false;
+        self.writing = Writing::Blocked;
         self.shared().write_moves();
     }
 
     /// The peer has taken everything.
     #[cold]
     fn unblock(&mut self, cx: &mut Context<'_>) {
-        self.blocked = false;
-        self.stalled = false;
+        self.writing = Writing::Free;
         if self.role.is_transport() {
             self.shared().write_ends();
         }
-        if self.connection.is_closing() && self.closing == Closing::Open {
+        if self.link.snapshot().is_closing() && self.closing.is_open() {
             // Reading waits for this before it reports the end.
             cx.waker().wake_by_ref();
         }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use tower_conn_core::{Connection, StampTable};
+use tower_conn_core::{Link, StampTable};
 
 use crate::common::Common;
 use crate::limits::{NEVER, after};
@@ -24,7 +24,7 @@ pub(crate) struct Chunk {
     /// No stamp comes of age before this.
     idle_from: AtomicU32,
     states: Box<[State; SLOTS as usize]>,
-    entries: Mutex<Box<[Option<Connection>]>>,
+    entries: Mutex<Box<[Option<Link>]>>,
     clocks: Mutex<HashMap<u32, Clocks>>,
 }
 
@@ -106,12 +106,12 @@ impl Chunk {
 
     // ===== entries =====
 
-    pub(super) fn entries(&self) -> MutexGuard<'_, Box<[Option<Connection>]>> {
+    pub(super) fn entries(&self) -> MutexGuard<'_, Box<[Option<Link>]>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters a connection whose slot is new to it.
-    pub(crate) fn enter(&self, slot: u32, connection: Connection) {
+    pub(crate) fn enter(&self, slot: u32, connection: Link) {
         self.state(slot).reset();
         self.put(slot, Some(connection));
     }
@@ -122,7 +122,7 @@ impl Chunk {
         drop(self.all_clocks().remove(&slot));
     }
 
-    fn put(&self, slot: u32, connection: Option<Connection>) {
+    fn put(&self, slot: u32, connection: Option<Link>) {
         let before = self
             .entries()
             .get_mut(slot as usize)

@@ -36,9 +36,10 @@ impl Registry {
                         continue;
                     }
                 }
-                let Some(connection) = entries.get(slot as usize).cloned().flatten() else {
+                let Some(Some(link)) = entries.get(slot as usize) else {
                     continue;
                 };
+                let connection = link.connection();
                 found.push(Candidate { since, connection });
                 if found.len() > most {
                     found.pop();

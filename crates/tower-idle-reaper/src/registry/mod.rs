@@ -10,7 +10,7 @@ mod longest_idle;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tower_conn_core::{Connection, StampSlot, StampTable};
+use tower_conn_core::{Connection, Link, StampSlot, StampTable};
 
 use crate::common::Common;
 use crate::limits::NEVER;
@@ -95,7 +95,7 @@ impl Registry {
         for row in self.rows() {
             // Out of the lock: what is done with them may take it again.
             let mut all = Vec::new();
-            all.extend(row.chunk.entries().iter().flatten().cloned());
+            all.extend(row.chunk.entries().iter().flatten().map(Link::connection));
             all.into_iter().for_each(&mut f);
         }
     }
@@ -105,7 +105,7 @@ impl Row {
     fn take_entries(&self, slots: &mut Vec<u32>, into: &mut Vec<Connection>) {
         if !slots.is_empty() {
             let entries = self.chunk.entries();
-            let found = |slot: u32| entries.get(slot as usize)?.clone();
+            let found = |slot: u32| Some(entries.get(slot as usize)?.as_ref()?.connection());
             into.extend(slots.drain(..).filter_map(found));
         }
     }

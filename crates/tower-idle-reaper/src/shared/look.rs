@@ -9,7 +9,7 @@ use crate::limits::{Action, Facts, NEVER, Phase};
 
 impl Shared<'_> {
     fn facts(&self, now: u32) -> Facts {
-        let connection = self.connection;
+        let connection = &self.link.connection();
         let (mut phase, since) = self.phase();
         if phase == Phase::Head && connection.exchanges_open() > 0 {
             // Pipelined: the clock of this head starts when the engine comes to it.
@@ -39,7 +39,7 @@ impl Shared<'_> {
 
     /// Does what is due and sees to it that the connection is looked at again.
     pub(crate) fn look(&self, now: u32) {
-        let connection = self.connection;
+        let connection = &self.link.connection();
         let limits = &self.reaper().limits;
         // Bounded, although each action switches off the clock that it came from.
         for _ in 0..4 {

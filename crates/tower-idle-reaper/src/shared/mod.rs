@@ -4,11 +4,12 @@ mod look;
 mod state;
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use tower_conn_core::{CloseReason, Connection};
+use tower_conn_core::{CloseReason, Connection, Link};
 
 use crate::common::Common;
 use crate::limits::Phase;
@@ -53,34 +54,31 @@ pub(crate) struct Shared<'a> {
     chunk: &'a Chunk,
     state: &'a State,
     slot: u32,
-    connection: &'a Connection,
+    link: &'a Link,
 }
 
 impl<'a> Shared<'a> {
-    #[inline]
-    pub(crate) fn new(chunk: &'a Chunk, slot: u32, connection: &'a Connection) -> Self {
+    pub(crate) fn new(chunk: &'a Chunk, slot: u32, link: &'a Link) -> Self {
         Self {
             chunk,
             state: chunk.state(slot),
             slot,
-            connection,
+            link,
         }
     }
 
     /// What the reaper knows about a connection of its own.
     pub(crate) fn of(connection: &'a Connection) -> Option<Self> {
-        let chunk = connection.attachment()?;
-        Some(Self::new(
-            chunk,
-            connection.stamp_slot()?.index(),
-            connection,
-        ))
+        Self::of_link(connection.link())
     }
 
-    /// Where that is, to keep.
-    pub(crate) fn place_of(connection: &Connection) -> Option<(Arc<Chunk>, u32)> {
-        let chunk = connection.shared_attachment()?;
-        Some((chunk, connection.stamp_slot()?.index()))
+    pub(crate) fn of_link(link: &'a Link) -> Option<Self> {
+        let chunk = link.attachment()?;
+        Some(Self::new(chunk, link.stamp_slot()?.index(), link))
+    }
+
+    pub(crate) const fn chunk(&self) -> &'a Chunk {
+        self.chunk
     }
 
     #[inline]
@@ -162,7 +160,7 @@ impl<'a> Shared<'a> {
 
     #[inline]
     pub(crate) fn bytes_in(&self) -> u64 {
-        self.connection.bytes_received()
+        self.link.bytes_received()
     }
 
     /// That many heads have come, modulo 2^16; `None` if none came behind another.
@@ -171,11 +169,10 @@ impl<'a> Shared<'a> {
         self.state.heads.store(heads, Ordering::Relaxed);
     }
 
-    /// Whether no head has come behind that of the exchange of this handle: whether it is the one
+    /// Whether no head has come behind that of the exchange of this number: whether it is the one
     /// whose body is to come, if there is one. Clients may pipeline.
-    pub(crate) fn is_last_head(&self) -> bool {
+    pub(crate) fn is_last_head(&self, number: Option<NonZeroU32>) -> bool {
         let heads = self.state.heads.load(Ordering::Relaxed);
-        let number = self.connection.exchange_number();
         heads == 0 || number.is_none_or(|number| number.get() as u16 == heads as u16)
     }
 
@@ -185,34 +182,25 @@ impl<'a> Shared<'a> {
             u32::try_from(n.saturating_add(1)).map_or(HUGE, |n| n.min(HUGE))
         });
         self.state.body.store(told, Ordering::Relaxed);
+        self.link.connection().leave_note();
     }
 
     /// What was told since this was last asked.
-    #[inline]
     pub(crate) fn take_body(&self) -> Option<Body> {
-        let told = self.state.body.load(Ordering::Relaxed);
-        if told == 0 {
+        if !self.link.connection().take_note() {
             return None;
         }
-        self.state.body.store(0, Ordering::Relaxed);
-        Some(match told {
+        Some(match self.state.body.load(Ordering::Relaxed) {
             UNKNOWN => Body::Chunked,
             HUGE => Body::Huge,
-            n => Body::Length(n - 1),
+            n => Body::Length(n.saturating_sub(1)),
         })
-    }
-
-    /// Whether nobody has told of a body, and no head came behind another.
-    #[inline]
-    pub(crate) fn is_plain(&self) -> bool {
-        let told = self.state.body.load(Ordering::Relaxed);
-        told | self.state.heads.load(Ordering::Relaxed) == 0
     }
 
     // ===== the writing side =====
 
     pub(crate) fn bytes_out(&self) -> u64 {
-        self.connection.bytes_sent()
+        self.link.bytes_sent()
     }
 
     /// The peer takes nothing; `first` if it did not hold bytes up before.
@@ -284,7 +272,7 @@ impl<'a> Shared<'a> {
     /// Closes the connection at once; `true` if this did it.
     pub(crate) fn cut(&self, reason: CloseReason) -> bool {
         self.set(CUT | LINGER_OVER);
-        let cut = self.connection.cut(reason);
+        let cut = self.link.connection().cut(reason);
         self.chunk.wake_writer(self.slot);
         cut
     }
@@ -301,11 +289,12 @@ impl<'a> Shared<'a> {
         self.state.set_phase(Phase::Quiet, self.now());
         self.set(UPGRADED);
         // Not idle from now on, also when the exchange of the upgrade is over.
-        let _ = self.connection.head_started();
+        let connection = self.link.connection();
+        let _ = connection.head_started();
         let reaper = self.reaper();
         let due = reaper
             .limits
-            .tunnel_due(reaper.opened(self.connection), self.now());
+            .tunnel_due(reaper.opened(&connection), self.now());
         self.look_at(due);
     }
 

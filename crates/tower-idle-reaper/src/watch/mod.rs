@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 use tokio::time::{Instant, Sleep};
-use tower_conn_core::{CloseReason, Connection};
+use tower_conn_core::{CloseReason, Connection, Link};
 
 use crate::IdleReaper;
 use crate::shared::{CUT, HTTP2, Shared, UPGRADED, WATCHED};
@@ -45,7 +45,7 @@ pin_project! {
     pub struct Watch<C> {
         #[pin]
         inner: Option<C>,
-        connection: Connection,
+        link: Link,
         // Allocated when the engine has been asked to finish, with the wait for a PONG if there is one.
         asked: Option<Pin<Box<Option<Sleep>>>>,
     }
@@ -70,7 +70,7 @@ impl IdleReaper {
         }
         Watch {
             inner: Some(future),
-            connection,
+            link: connection.into_link(),
             asked: None,
         }
     }
@@ -79,7 +79,7 @@ impl IdleReaper {
 impl<C> Watch<C> {
     /// The connection future, to be driven by someone else from here on; `None` once it has ended.
     pub fn into_inner(self) -> Option<C> {
-        if let Some(shared) = Shared::of(&self.connection) {
+        if let Some(shared) = Shared::of_link(&self.link) {
             shared.unset(WATCHED);
         }
         self.inner
@@ -92,19 +92,19 @@ impl<C: Graceful> Future for Watch<C> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<CloseReason> {
         let mut this = self.project();
         let Some(mut inner) = this.inner.as_mut().as_pin_mut() else {
-            return Poll::Ready(ended(this.connection));
+            return Poll::Ready(ended(this.link));
         };
         let mut told = false;
         loop {
             if let Poll::Ready(result) = inner.as_mut().poll(cx) {
                 if let Err(error) = &result {
-                    if !this.connection.is_closing() {
-                        this.connection.close(C::reason(error));
+                    if !this.link.snapshot().is_closing() {
+                        this.link.connection().close(C::reason(error));
                     }
                 }
                 break;
             }
-            if this.asked.is_none() && this.connection.poll_close(cx).is_pending() {
+            if this.asked.is_none() && this.link.poll_close(cx).is_pending() {
                 return Poll::Pending;
             }
             if !std::mem::replace(&mut told, true) {
@@ -112,72 +112,73 @@ impl<C: Graceful> Future for Watch<C> {
                 continue;
             }
             // Now this waits for the end, and sees a cut meanwhile.
-            if this.connection.poll_closed(cx).is_ready() && is_cut(this.connection) {
+            if this.link.poll_closed(cx).is_ready() && is_cut(this.link) {
                 break;
             }
-            if this.asked.is_none() && can_shut_down(this.connection) {
+            if this.asked.is_none() && can_shut_down(this.link) {
                 inner.as_mut().graceful_shutdown();
-                let pong = is_http2(this.connection).then(|| tokio::time::sleep(PONG_WAIT));
+                let pong = is_http2(this.link).then(|| tokio::time::sleep(PONG_WAIT));
                 *this.asked = Some(Box::pin(pong));
                 continue;
             }
             if let Some(mut pong) = this.asked.as_mut().and_then(|a| a.as_mut().as_pin_mut()) {
                 while pong.as_mut().poll(cx).is_ready() {
-                    if is_settled(this.connection) {
-                        return Poll::Ready(finish(&mut this.inner, this.connection));
+                    if is_settled(this.link) {
+                        return Poll::Ready(finish(&mut this.inner, this.link));
                     }
                     pong.as_mut().reset(Instant::now() + SETTLED);
                 }
             }
             return Poll::Pending;
         }
-        Poll::Ready(finish(&mut this.inner, this.connection))
+        Poll::Ready(finish(&mut this.inner, this.link))
     }
 }
 
 /// Drops the transport first, so that the connection is counted when the watch resolves.
-fn finish<C>(inner: &mut Pin<&mut Option<C>>, connection: &Connection) -> CloseReason {
+fn finish<C>(inner: &mut Pin<&mut Option<C>>, link: &Link) -> CloseReason {
     inner.set(None);
-    ended(connection)
+    ended(link)
 }
 
-fn ended(connection: &Connection) -> CloseReason {
-    let upgraded = Shared::of(connection).is_some_and(|shared| shared.has(UPGRADED));
-    if upgraded && !connection.is_closed() {
+fn ended(link: &Link) -> CloseReason {
+    let upgraded = Shared::of_link(link).is_some_and(|shared| shared.has(UPGRADED));
+    if upgraded && !link.snapshot().is_closed() {
         return CloseReason::Upgraded;
     }
-    connection.close(CloseReason::PeerClosed)
+    link.connection().close(CloseReason::PeerClosed)
 }
 
 /// Whether the last exchange has been over for long enough. The idle time of a connection that was
 /// found idle for too long is not kept.
-fn is_settled(connection: &Connection) -> bool {
-    connection.exchanges_open() == 0 && connection.idle_for().is_none_or(|idle| idle >= SETTLED)
+fn is_settled(link: &Link) -> bool {
+    let idle = link.connection().idle_for();
+    link.snapshot().exchanges_open() == 0 && idle.is_none_or(|idle| idle >= SETTLED)
 }
 
-fn is_cut(connection: &Connection) -> bool {
-    Shared::of(connection).is_none_or(|shared| shared.has(CUT))
+fn is_cut(link: &Link) -> bool {
+    Shared::of_link(link).is_none_or(|shared| shared.has(CUT))
 }
 
-fn is_http2(connection: &Connection) -> bool {
-    connection.version() == Some(http::Version::HTTP_2)
-        || Shared::of(connection).is_some_and(|shared| shared.has(HTTP2))
+fn is_http2(link: &Link) -> bool {
+    link.connection().version() == Some(http::Version::HTTP_2)
+        || Shared::of_link(link).is_some_and(|shared| shared.has(HTTP2))
 }
 
 /// Whether a graceful shutdown loses nothing now.
 ///
 /// hyper drops the head that it has read half of when an HTTP/1 connection is shut down while no
 /// exchange is open. An idle connection under a reaper is closed by its transport, which knows.
-fn can_shut_down(connection: &Connection) -> bool {
-    is_http2(connection)
-        || connection.exchanges_open() > 0
-        || (Shared::of(connection).is_none() && connection.is_idle())
+fn can_shut_down(link: &Link) -> bool {
+    is_http2(link)
+        || link.snapshot().exchanges_open() > 0
+        || (Shared::of_link(link).is_none() && link.snapshot().is_idle())
 }
 
 impl<C> fmt::Debug for Watch<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Watch")
-            .field("connection", &self.connection)
+            .field("connection", &self.link.connection())
             .field("asked", &self.asked.is_some())
             .finish_non_exhaustive()
     }

@@ -69,6 +69,8 @@ pub(crate) struct Wire {
     fresh: bool,
     /// How many heads have ended, modulo 2^16.
     heads: u16,
+    /// A head came behind another one, or may have.
+    counted: bool,
     /// The last head ended with the bytes that were delivered, and was not looked into.
     unread_head: bool,
     chunked: bool,
@@ -81,6 +83,7 @@ impl Wire {
             at: At::Boundary,
             fresh: true,
             heads: 0,
+            counted: false,
             unread_head: false,
             chunked: false,
         }
@@ -141,8 +144,9 @@ impl Wire {
     }
 
     /// How many heads have ended, modulo 2^16: the number of the request whose body is to come.
-    pub(crate) const fn heads(&self) -> u16 {
-        self.heads
+    /// `None` if that can only be the one that is next to begin.
+    pub(crate) const fn counted_heads(&self) -> Option<u16> {
+        if self.counted { Some(self.heads) } else { None }
     }
 
     /// Whether the last head was not looked into, so that a body has to be told with
@@ -165,10 +169,11 @@ impl Wire {
     }
 
     /// Follows what is, by its looks, a whole head of a request without a body, the next after so
-    /// many. `false`, and nothing is done, if it is not, or not the time for one.
+    /// many. `false`, and nothing is done, if it is not, or not the time for one, or if
+    /// [`counted_heads`](Self::counted_heads) would be another.
     #[inline]
     pub(crate) fn feed_whole_head(&mut self, bytes: &[u8], begun: u32) -> bool {
-        let whole = self.at == At::Boundary && is_whole_head_without_body(bytes);
+        let whole = self.at == At::Boundary && !self.counted && is_whole_head_without_body(bytes);
         if whole {
             self.fresh = false;
             self.unread_head = true;
@@ -184,6 +189,7 @@ impl Wire {
     /// A head that can be skipped is not looked into. For use when the engine comes to it before more
     /// is delivered: its body, if it has one, must be told by then.
     pub(crate) fn feed(&mut self, bytes: &[u8], begun: u32) -> bool {
+        self.counted = false;
         if self.feed_whole_head(bytes, begun) {
             return true;
         }
@@ -196,6 +202,7 @@ impl Wire {
     /// The same for bytes that are read ahead of the exchange that is open: looks into every head,
     /// since its body may be delivered before anyone tells of it.
     pub(crate) fn feed_ahead(&mut self, bytes: &[u8]) -> bool {
+        self.counted = true;
         self.unread_head = false;
         let mut began = false;
         let mut rest = bytes;

@@ -142,7 +142,7 @@ pub(crate) async fn drive<T>(
 where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = io.connection().clone();
+    let connection = io.connection();
     let service = ServiceBuilder::new()
         .layer(ReapLayer::of(connection.clone()))
         .service(service_fn(move |request| {
