@@ -28,6 +28,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -76,10 +77,7 @@ where
         }
         "stream" => paced(number, Duration::from_secs(1)),
         "endless" => paced(u64::MAX, Duration::ZERO),
-        "big" => {
-            let body = Bytes::from(vec![b'x'; usize::try_from(number).unwrap_or(0)]);
-            Response::new(Full::from(body).boxed_unsync())
-        }
+        "big" => Response::new(Full::from(big(number)).boxed_unsync()),
         "upload" => match request.into_body().collect().await {
             Ok(_) => text("taken"),
             Err(_) => status(StatusCode::REQUEST_TIMEOUT, "the body failed"),
@@ -92,6 +90,17 @@ where
         }
         _ => text("hello"),
     }
+}
+
+/// So many bytes. They are shared, so that it is the server that is measured where thousands ask for them.
+fn big(number: u64) -> Bytes {
+    static LONGEST: Mutex<Bytes> = Mutex::new(Bytes::new());
+    let length = usize::try_from(number).unwrap_or(0);
+    let mut longest = LONGEST.lock().unwrap_or_else(PoisonError::into_inner);
+    if longest.len() < length {
+        *longest = Bytes::from(vec![b'x'; length]);
+    }
+    longest.slice(..length)
 }
 
 fn paced(frames: u64, pause: Duration) -> Response<AppBody> {
