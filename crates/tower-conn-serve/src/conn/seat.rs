@@ -24,12 +24,14 @@ pub(super) struct Seat(Arc<AtomicU8>);
 
 impl Seat {
     /// Whether hyper waits for bytes and has nothing left to write.
+    #[inline]
     pub(super) fn is_waiting(&self) -> bool {
         let flags = self.0.load(Ordering::Relaxed);
         flags & (WAITING | UNFLUSHED | SHUT) == WAITING
     }
 
     /// Whether bytes passed since the last call.
+    #[inline]
     pub(super) fn take_activity(&self) -> bool {
         let flags = self.0.load(Ordering::Relaxed);
         self.0.store(flags & !ACTIVE, Ordering::Relaxed);
@@ -37,6 +39,7 @@ impl Seat {
     }
 
     // One task at a time uses the transport, so there is nothing to compete with.
+    #[inline]
     fn change(&self, set: u8, unset: u8) {
         let flags = self.0.load(Ordering::Relaxed);
         let changed = (flags | set) & !unset;

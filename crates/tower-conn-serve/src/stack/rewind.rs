@@ -29,6 +29,18 @@ impl<I> Rewind<I> {
         }
     }
 
+    /// As much as there is room for of what was read before. Once for most connections.
+    #[cold]
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let n = self.read.len().min(buf.remaining());
+        buf.put_slice(&self.read[..n]);
+        self.read.advance(n);
+        if self.read.is_empty() {
+            // An empty `Bytes` still holds on to its memory.
+            self.read = Bytes::new();
+        }
+    }
+
     fn io(&mut self) -> io::Result<Pin<&mut I>>
     where
         I: Unpin,
@@ -46,13 +58,7 @@ impl<I: AsyncRead + Unpin> AsyncRead for Rewind<I> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if !self.read.is_empty() {
-            let n = self.read.len().min(buf.remaining());
-            buf.put_slice(&self.read[..n]);
-            self.read.advance(n);
-            if self.read.is_empty() {
-                // An empty `Bytes` still holds on to its memory.
-                self.read = Bytes::new();
-            }
+            self.give(buf);
             return Poll::Ready(Ok(()));
         }
         self.io()?.poll_read(cx, buf)

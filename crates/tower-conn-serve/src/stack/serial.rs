@@ -1,5 +1,6 @@
 //! One request at a time, as hyper does it.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
@@ -10,8 +11,8 @@ use http_body::Body;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tower_conn_core::{Connection, ExchangeBody};
-use tower_idle_reaper::{ReapLayer, ReapedIo, ResponseFuture};
+use tower_conn_core::ExchangeBody;
+use tower_idle_reaper::{Reap, ReapLayer, ReapedIo, ResponseFuture};
 use tower_layer::Layer;
 use tower_service::Service;
 
@@ -42,15 +43,14 @@ where
     type Service = PerConnection<S>;
 
     fn assemble(&self, io: ReapedIo<T>, read: Bytes, service: S) -> (Self::Io, Self::Service) {
-        let service = PerConnection {
-            inner: Ready(service),
-            connection: connection_of(&io),
-        };
+        let reap = ReapLayer::of(connection_of(&io));
+        let service = PerConnection(RefCell::new(reap.layer(Ready(service))));
         (Rewind::new(io, read), service)
     }
 
     fn take_apart(mut io: Self::Io, service: Self::Service) -> Option<(ReapedIo<T>, S)> {
-        Some((io.take()?, service.inner.0))
+        let reap = service.0.into_inner();
+        Some((io.take()?, reap.into_inner().0))
     }
 }
 
@@ -59,10 +59,10 @@ where
 /// The exchange begins with the call itself, however long the application takes to be ready: as long
 /// as no exchange is open, hyper holds no request.
 #[derive(Debug)]
-pub struct PerConnection<S> {
-    inner: Ready<S>,
-    connection: Connection,
-}
+pub struct PerConnection<S>(
+    // hyper calls through a shared reference, one call at a time.
+    RefCell<Reap<Ready<S>>>,
+);
 
 impl<S, B> hyper::service::Service<Request<Incoming>> for PerConnection<S>
 where
@@ -74,9 +74,7 @@ where
     type Future = ResponseFuture<Oneshot<S, Request<Incoming>>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        ReapLayer::of(self.connection.clone())
-            .layer(self.inner.clone())
-            .call(request)
+        self.0.borrow_mut().call(request)
     }
 }
 
@@ -97,18 +95,21 @@ where
     }
 
     fn call(&mut self, request: R) -> Self::Future {
-        let mut service = self.0.clone();
         // Most are ready at any time; one that is not is asked again, by the task.
         let mut cx = Context::from_waker(Waker::noop());
-        match service.poll_ready(&mut cx) {
+        match self.0.poll_ready(&mut cx) {
             Poll::Ready(Ok(())) => Oneshot::Called {
-                future: service.call(request),
+                future: self.0.call(request),
             },
             Poll::Ready(Err(error)) => Oneshot::Failed { error: Some(error) },
-            Poll::Pending => Oneshot::Waiting {
-                service,
-                request: Some(request),
-            },
+            Poll::Pending => {
+                // The one that was asked has a place in a queue, perhaps.
+                let next = self.0.clone();
+                Oneshot::Waiting {
+                    service: std::mem::replace(&mut self.0, next),
+                    request: Some(request),
+                }
+            }
         }
     }
 }
