@@ -122,6 +122,11 @@
 //! - A head that took too long is answered with 408 only over plain HTTP/1; over TLS the connection is
 //!   just closed.
 //! - Limits are enforced to within a [tick](Policy::tick).
+//! - An exchange takes about 18 ns more than over a plain transport where its head has 59 bytes, and
+//!   33 ns where it has 533, without a lock, a timer or an allocation (`benches/reaper.rs`, at its
+//!   fastest). 10 ns of that are the guard of the exchange, which clones and drops an `Arc` (4 ns) and
+//!   changes a word twice. What grows with the head is the search for an empty line in it, without which
+//!   a body could be taken for a head.
 //! - A connection under a reaper takes 312 bytes of heap beyond the 18 KiB that hyper keeps for an idle
 //!   one: 240 of its own, and what tokio makes of them, which allocates tasks in multiples of 128 bytes
 //!   (`tests/memory.rs`; `examples/idle_connections` measures resident memory, lateness and

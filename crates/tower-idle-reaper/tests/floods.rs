@@ -55,7 +55,10 @@ async fn flood(reaper: &IdleReaper, addr: SocketAddr, bytes: &[u8]) -> (Duration
         assert!(Instant::now() - start < secs(60), "{reaper:?}");
         tokio::time::sleep(millis(5)).await;
     }
-    (Instant::now() - opened.unwrap_or(start), slowest)
+    let took = Instant::now() - opened.unwrap_or(start);
+    let attackers = attackers();
+    println!("{attackers} attackers gone {took:?} after the last came; slowest answer {slowest:?}");
+    (took, slowest)
 }
 
 fn check(engine: Engine, took: Duration, slowest: Duration) {
