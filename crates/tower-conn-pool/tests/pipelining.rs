@@ -5,6 +5,7 @@ mod support;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -532,10 +533,33 @@ impl futures_core::Stream for Failing {
 
     fn poll_next(
         self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        _: &mut Context<'_>,
     ) -> std::task::Poll<Option<Self::Item>> {
         std::task::Poll::Ready(Some(Err(std::io::Error::other("no more"))))
     }
+}
+
+/// Its connection, idle before and after, is told by nothing else that it is idle again.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_dropped_before_it_is_written_leaves_its_connection_idle() {
+    let server = Memory::new(|stream, _| echo(stream, MS(1)));
+    let pool: Pool<_, Full<Bytes>> = builder(1, 8)
+        .idle_timeout(Some(MS(1_000)))
+        .build(server.clone());
+    fetch(&pool, request("GET", "/0")).await.expect("answers");
+    assert_eq!((pool.stats().open, pool.stats().idle), (1, 1));
+
+    let mut dropped = Box::pin(pool.clone().oneshot(request("GET", "/1")));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(dropped.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(pool.stats().idle, 0, "it has the connection");
+    drop(dropped);
+    sleep(MS(100)).await;
+    assert_eq!((pool.stats().open, pool.stats().idle), (1, 1));
+    let next = fetch(&pool, request("GET", "/2")).await.expect("answers");
+    assert_eq!((next.body(), server.opened()), (&Bytes::from("/2"), 1));
+    sleep(MS(1_100)).await;
+    assert_eq!(pool.stats().open, 0);
 }
 
 /// Requests given up at random points: responses stay with their requests, and nothing is left behind.

@@ -162,6 +162,16 @@ impl<B> Conn<B> {
         }
     }
 
+    /// The same of a pipelined connection; if not, its driver tells as soon as it is.
+    pub(crate) fn is_empty_or_will_tell(&self) -> bool {
+        if self.is_empty() {
+            return true;
+        }
+        // Whatever the driver has told before, and may be about to tell again, is news after this.
+        self.room.store(0, Ordering::Release);
+        self.is_empty()
+    }
+
     /// For the driver of HTTP/2: how many streams the peer allows now.
     pub(crate) fn note_streams(self: &Arc<Self>, streams: usize) {
         if self.room.swap(streams, Ordering::AcqRel) != streams {

@@ -218,7 +218,8 @@ where
             }
             let line = &mut entry.lines[at];
             line.in_flight -= usize::from(over);
-            let is_done = conn.wire == Wire::Pipelined && line.in_flight == 0 && conn.is_empty();
+            let is_done =
+                conn.wire == Wire::Pipelined && line.in_flight == 0 && conn.is_empty_or_will_tell();
             if is_done {
                 entry.lines.swap_remove(at);
                 self.place(state, Arc::clone(conn), &mut work);
