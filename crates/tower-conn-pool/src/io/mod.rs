@@ -199,7 +199,7 @@ impl<T: 'static> PoolIo<T> {
 
     /// Looks for an end of stream, an error or bytes that the reactor has not reported yet.
     ///
-    /// Asked once for each request on a connection that has idled, from the read with which hyper
+    /// Asked once for each request on a connection that has idled, mostly from the read with which hyper
     /// begins: an error then has hyper hand the request back, unwritten.
     fn look(&self) -> Poll<io::Result<()>> {
         let Some(tcp) = tcp(self.io.inner()) else {
@@ -220,6 +220,20 @@ impl<T: 'static> PoolIo<T> {
                 self.guard.state.failed(&error);
                 Poll::Ready(Err(error))
             }
+        }
+    }
+
+    /// Looks before the first byte of a request is written, if the read has not: hyper may be past it when
+    /// the request reaches it. Later, what is found would be the response.
+    fn look_before_write(&self) -> io::Result<()> {
+        if !self.guard.state.has(LOOK) {
+            return Ok(());
+        }
+        self.guard.state.flags.fetch_and(!LOOK, Ordering::AcqRel);
+        match self.look() {
+            Poll::Pending => Ok(()),
+            Poll::Ready(Ok(())) => Err(io::ErrorKind::BrokenPipe.into()),
+            Poll::Ready(Err(error)) => Err(error),
         }
     }
 
@@ -284,6 +298,7 @@ impl<T: Write + Unpin + 'static> AsyncWrite for PoolIo<T> {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.look_before_write()?;
         let written = Pin::new(&mut this.io).poll_write(cx, buf);
         this.note_write(&written);
         written
@@ -295,6 +310,7 @@ impl<T: Write + Unpin + 'static> AsyncWrite for PoolIo<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
+        this.look_before_write()?;
         let written = Pin::new(&mut this.io).poll_write_vectored(cx, bufs);
         this.note_write(&written);
         written
@@ -320,3 +336,6 @@ impl<T> fmt::Debug for PoolIo<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
