@@ -161,9 +161,9 @@ def depth_16(server):
     return Printed(rf"^16 +{server} +[0-9.]+ +[0-9.]+ +", "depth", "{} µs")
 
 
-def at_32(client):
+def at_once(client, requests):
     """Columns of the pool bench: requests a second, CPU time."""
-    return Printed(rf"^{client} +32 +[0-9.]+ +", "client", "{} µs")
+    return Printed(rf"^{client} +{requests} +[0-9.]+ +", "client", "{} µs")
 
 
 ROWS = [
@@ -189,9 +189,11 @@ ROWS = [
     Row("pipeline_guard", "pipeline guard, a request in memory that is not pipelined", "{ours}", "{bare} without",
         ours=Time("pipeline_guard/guard"),
         bare=Time("pipeline_guard/bare")),
-    Row("reaper", "an exchange under the reaper's transport", "{ours}, {allocations}", "{bare} to begin and end an exchange",
+    Row("reaper", "an exchange under the reaper's transport", "{ours}, {allocations}", "{plain} over the plain one",
+        "{bare} to begin and end an exchange",
         ours=Time("exchange/transport and exchange, reaped"),
         allocations=Allocations("^exchange: allocations: transport and exchange, reaped "),
+        plain=Time("exchange/transport, plain"),
         bare=Time("exchange/exchange alone")),
     Row("reaper", "hyper HTTP/1 exchange in memory, reaped", "{ours}",
         "{bare} plain", "{timer} with hyper's head timer",
@@ -216,8 +218,13 @@ ROWS = [
         ours=Printed("^guard +", "8 of 100 ms, at once", "{} ms"),
         stock=Printed("^stock hyper +", "8 of 100 ms, at once", "{} ms")),
     Row("pool", "client, 32 requests at a time, CPU per request", "{ours}", "{legacy} with hyper-util's legacy client",
-        ours=at_32("pool, limit 64"),
-        legacy=at_32("legacy client")),
+        ours=at_once("pool, limit 64", 32),
+        legacy=at_once("legacy client", 32)),
+    Row("pool", "client, 256 requests at a time, pipelined by the pool", "{ours}",
+        "{single} with the pool one by one", "{legacy} with hyper-util's legacy client",
+        ours=at_once("pool, depth 8", 256),
+        single=at_once("pool, limit 64", 256),
+        legacy=at_once("legacy client", 256)),
     Row("pool", "memory of an idle client connection", "{ours}", "{legacy} with hyper-util's legacy client",
         ours=Printed("^pool +[0-9]+ +", "idle", "{} KiB"),
         legacy=Printed("^legacy client +[0-9]+ +", "idle", "{} KiB")),

@@ -137,18 +137,20 @@
 //! comes, so that about one request in ten thousand of such a race is never answered. Here the sender goes
 //! with the connection, and the request comes back unwritten.
 //!
-//! On loopback, in one run of `benches/pool.rs` on two quiet cores, the median of seven rounds; runs differ by
-//! about a twentieth, so the two are level:
+//! On loopback, on two cores, medians; `benches/pool.rs` prints the whole table. The first row is from one such
+//! run, in which the two are level. The others are runs of 30 000 and of 100 000 requests, each in a process of
+//! its own, in turns (`POOL_BENCH_PROFILE="pool 256 100000 2"`). Single runs spread: those of the last row from
+//! 13.8 to 18.8, 17.4 to 25.7 and 9.4 to 16.1:
 //!
-//! | Requests at once | CPU us each, pool | legacy | Requests a second, pool | legacy |
-//! |---|---|---|---|---|
-//! | 1 | 44.7 | 40.9 | 9 330 | 10 120 |
-//! | 32 | 10.1 | 10.7 | 108 000 | 105 800 |
-//! | 256, the pool on 64 connections | 11.5 | 11.4 | 101 400 | 104 400 |
+//! | Requests at once | CPU us each, pool | legacy | pipelined | Requests a second, pool | legacy | pipelined |
+//! |---|---|---|---|---|---|---|
+//! | 1 | 86.6 | 83.5 | 100.0 | 5 800 | 5 500 | 6 300 |
+//! | 32 | 16.5 | 17.9 | 17.9 | 62 400 | 55 600 | 58 700 |
+//! | 256, the pool on 64 connections | 14.8 | 18.0 | 10.1 | 71 500 | 58 500 | 103 600 |
 //!
-//! In instructions on one thread, which other work does not disturb: 28 200 against 28 700, 24 600 against
-//! 28 400, and 28 600 against 28 500, the hand-over from task to task in the queue included. An idle
-//! connection takes about 19 KiB with either, nearly all of it hyper's.
+//! "Pipelined" is the pool with a depth of 8. In instructions on one thread, which other work does not disturb,
+//! the pool takes 24 000 against 28 600 at 32, and 27 500 against 29 400 at 256, the hand-over from task to task
+//! in the queue included. An idle connection takes about 19 KiB with either, nearly all of it hyper's.
 //!
 //! The parts in `hyper_util::client::pool` are not used: `Cache` has no time, no
 //! count, no fair queue across origins and no way to learn that a connection became idle, and its
