@@ -83,7 +83,7 @@ where
             let asked = Asked::of(&request);
             sent.address(&mut request, &origin);
             let written = sent.conn.io.written();
-            let failed = match sent.send(request).await {
+            let failed = match sent.conn.send(request).await {
                 Sent::Answered(response) => {
                     return Ok(respond(&pool, sent, usage, &asked, response));
                 }

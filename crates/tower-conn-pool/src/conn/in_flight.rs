@@ -4,11 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use http_body::Body;
 use tower_conn_core::{CloseReason, Exchange};
 
-use super::{Conn, SendFailed, Sent, Wire};
-use crate::error::BoxError;
+use super::{Conn, SendFailed, Wire};
 use crate::origin::address;
 use crate::{ConnectionUse, Delivery, Origin, PoolError, PoolErrorKind};
 
@@ -119,17 +117,6 @@ impl<B> InFlight<B> {
     pub(crate) fn into_parts(mut self) -> (Arc<Conn<B>>, Exchange) {
         let exchange = self.exchange.take().expect("taken once");
         (Arc::clone(&self.conn), exchange)
-    }
-}
-
-impl<B> InFlight<B>
-where
-    B: Body + Send + Unpin + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
-    pub(crate) fn send(&self, request: Request<B>) -> impl Future<Output = Sent<B>> + use<B> {
-        self.conn.send(request)
     }
 }
 

@@ -286,7 +286,7 @@ where
     B::Error: Into<BoxError>,
 {
     /// Hands a request over; its future gives it back if the connection has ended.
-    fn send(&self, request: Request<B>) -> impl Future<Output = Sent<B>> + use<B> {
+    pub(crate) fn send(&self, request: Request<B>) -> impl Future<Output = Sent<B>> + use<B> {
         sender::send(&mut lock(&self.inner).sender, request, &self.io)
     }
 }
